@@ -1,0 +1,151 @@
+"""Rows to calls: what each step asks of each row, and which of it is not known yet. Sends nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from opper_batch.columns import Columns
+from opper_batch.errors import DefinitionError
+from opper_batch.inputs import encode_inputs, input_schema
+from opper_batch.ledger import View
+from opper_batch.pipeline import Pipeline, StepSpec
+from opper_batch.protocol import Template
+from opper_batch.records import Call
+from opper_batch.sources import missing_column_error
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step made ready for a source: what is sent, what it reads, and which earlier steps it needs."""
+
+    spec: StepSpec
+    template: Template
+    inputs: tuple[str, ...]
+    needs: tuple[str, ...]
+    nan: Any
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def columns(self) -> Columns:
+        return self.spec.columns
+
+    def questions(self, batch: pa.RecordBatch, ready: Sequence[bool], *, first_row: int) -> list[Call | None]:
+        """One call for each row that is ready; rows are encoded a batch at a time."""
+        if all(ready):
+            return list(self._calls(batch, first_row))
+        calls = self._calls(batch.filter(pa.array(ready, pa.bool_())), first_row)
+        return [next(calls) if row else None for row in ready]
+
+    def _calls(self, batch: pa.RecordBatch, first_row: int) -> Iterator[Call]:
+        for encoded in encode_inputs(batch, self.inputs, nan=self.nan, first_row=first_row):
+            yield Call(self.template.key(encoded), encoded)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which known calls are asked again. ``run`` is this run: what it has asked is never asked again."""
+
+    run: int
+    retry_failed: bool = True
+    refresh: bool = False
+
+    def wants(self, settled: tuple[bool, int] | None) -> bool:
+        if settled is None:
+            return True
+        ok, run = settled
+        if run == self.run:
+            return False
+        return self.refresh or (not ok and self.retry_failed)
+
+
+class Asking:
+    """The calls of one step that are still to be asked; equal inputs are folded into one.
+
+    ``asked`` holds what is in flight; whoever takes an outcome calls ``ended``.
+    """
+
+    def __init__(self, view: View, policy: Policy) -> None:
+        self.rows = 0
+        self._view = view
+        self._policy = policy
+        self._waiting = 0
+        self._in_flight: set[bytes] = set()
+
+    @property
+    def settled_rows(self) -> int:
+        """Rows that nothing is in flight or waiting for; a call that stands for several counts as one."""
+        return max(0, self.rows - self._waiting - len(self._in_flight))
+
+    def calls(self, batches: Iterable[Sequence[Call | None]]) -> Iterator[Call]:
+        """One look-up for each batch; a call that a 202 answered before comes with that reply."""
+        for batch in batches:
+            # In flight is looked at before the ledger: what has left the one is then in the other.
+            fresh = {call.key: call for call in batch if call and call.key not in self._in_flight}
+            settled = self._view.settled(list(fresh))
+            wanted = [key for key in fresh if self._policy.wants(settled.get(key))]
+            pending = self._view.pending(wanted)
+            self.rows, self._waiting = self.rows + len(batch), len(wanted)
+            for key in wanted:
+                self._waiting -= 1
+                self._in_flight.add(key)
+                yield Call(key, fresh[key].input, pending.get(key))
+
+    def ended(self, key: bytes) -> None:
+        self._in_flight.discard(key)
+
+
+def prepare(pipeline: Pipeline, schema: pa.Schema, *, source: str, origin: str) -> tuple[Step, ...]:
+    """Every step made ready for a source of this schema. Raises DefinitionError or SourceError."""
+    _check_clashes(pipeline, schema)
+    steps: list[Step] = []
+    for spec in pipeline.steps:
+        names = spec.input or tuple(schema.names)
+        for name in names:
+            if name not in schema.names:
+                raise missing_column_error(schema, name, where=f"step {spec.name!r} reads {source}, which")
+        fields = _fields(pipeline, spec, input_schema(schema, names))
+        needs = [step.name for step in steps if set(step.columns.names) & set(names)]
+        template = Template(fields, origin=origin)
+        steps.append(Step(spec, template, tuple(names), tuple(needs), pipeline.source.nan))
+        schema = pa.schema([*schema, *spec.columns.arrow])
+    return tuple(steps)
+
+
+def _fields(pipeline: Pipeline, spec: StepSpec, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A CallRequest without its input; what is not set is not sent."""
+    model = spec.model_dump(mode="json", include={"model"}, exclude_none=True).get("model")
+    fields = {
+        "name": pipeline.function(spec),
+        "instructions": spec.instructions,
+        "model": model,
+        "guard": spec.guard,
+        **spec.request,
+        "input_schema": schema,
+        "output_schema": spec.columns.json_schema,
+    }
+    try:
+        json.dumps(fields, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise DefinitionError(
+            f"step {spec.name!r}: model, guard or request cannot be sent: {error}"
+        ) from None
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _check_clashes(pipeline: Pipeline, schema: pa.Schema) -> None:
+    taken = {name.lower() for name in schema.names}
+    for step in pipeline.steps:
+        for name in (*step.columns.names, *step.metadata):
+            if name.lower() in taken:
+                raise DefinitionError(
+                    f"step {step.name!r}: the source already has a column {name!r}; "
+                    "give the new one another name"
+                )

@@ -1,0 +1,71 @@
+"""The shell's face. Commands are thin: they read options, call one verb, and print what it gives.
+
+Results go to stdout or the sink, talk to stderr. Heavy imports wait inside the commands.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+from opper_batch.cli.gateway import models, sandbox
+from opper_batch.cli.looking import export, failures, plan, report, status
+from opper_batch.cli.running import run
+from opper_batch.errors import OpperBatchError
+from opper_batch.text import printable
+
+EPILOG = """Exit codes: 0 every row ok, 1 failed rows beyond --max-failed, 2 usage or definition,
+3 stopped before the end (run again to go on), 4 refused by the gateway, 5 this machine,
+130/143 interrupted."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: an interrupt with an exit code of its own."""
+
+    exit_code = 143
+
+
+@click.group(
+    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(package_name="opper-batch", prog_name="opper-batch")
+def commands() -> None:
+    """Fill the columns of a table with models, through the Opper gateway.
+
+    Every answer is kept: stop a run at any moment, run it again, and it goes on.
+    """
+
+
+for command in (run, plan, status, export, report, failures, models, sandbox):
+    commands.add_command(command)
+
+
+def main() -> NoReturn:
+    """The program ``opper-batch``: every way it ends has its exit code and at most one sentence."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        code = commands.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except OpperBatchError as error:
+        click.echo(f"opper-batch: {printable(error.message)}", err=True)
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort) as error:
+        click.echo("opper-batch: interrupted", err=True)
+        code = getattr(error, "exit_code", 130)
+    except BrokenPipeError:
+        # Whoever read our output has gone; nothing is left to say to them.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated

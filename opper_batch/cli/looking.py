@@ -1,0 +1,107 @@
+"""The commands that look and never call: plan, status, export, report, failures."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from typing import Any
+
+import click
+
+from opper_batch.cli.options import json_option, load, pipeline_argument, place_options, sink_option
+from opper_batch.text import printable
+
+
+@click.command()
+@pipeline_argument
+@place_options
+@sink_option
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most.")
+@click.option("--retry-failed/--no-retry-failed", default=True, help="Ask failed rows again.")
+@click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
+@json_option
+def plan(path: str, as_json: bool, **options: Any) -> None:
+    """Show what run would do: rows, calls, cost, the schema and the first request. Sends nothing."""
+    from opper_batch.runs import Options
+    from opper_batch.runs import plan as planned
+
+    found = planned(load(path), Options(**options))
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+        return
+    click.echo(str(found))
+    for step in found.steps:
+        click.echo(f"\nstep {step.step}: output_schema as sent")
+        click.echo(json.dumps(step.output_schema, indent=2, ensure_ascii=False))
+        if step.first_request:
+            click.echo(f"\nstep {step.step}: first request (POST /v3/call)")
+            click.echo(printable(json.dumps(json.loads(step.first_request), indent=2, ensure_ascii=False)))
+
+
+@click.command()
+@click.argument("path", metavar="[PIPELINE]", required=False, type=click.Path(dir_okay=False))
+@click.option("--sandbox", is_flag=True, help="The sandbox's runs.")
+@click.option("--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch].")
+@json_option
+def status(path: str | None, as_json: bool, **options: Any) -> None:
+    """How the latest run stands, live or past; without PIPELINE, every pipeline that has run here."""
+    from opper_batch.runs import Options, statuses
+    from opper_batch.runs import status as status_of
+
+    found = [status_of(load(path), Options(**options))] if path else statuses(Options(**options))
+    if not found:
+        click.echo("no pipeline has run here yet", err=True)
+    for entry in found:
+        click.echo(json.dumps(entry.as_json()) if as_json else printable(str(entry)))
+
+
+@click.command()
+@pipeline_argument
+@place_options
+@sink_option
+@json_option
+def export(path: str, as_json: bool, **options: Any) -> None:
+    """Write the sink from what is known now; rows not asked yet are in it, as skipped."""
+    from opper_batch.runs import Options
+    from opper_batch.runs import export as exported
+
+    summary = exported(load(path), Options(**options))
+    counts = summary.counts
+    if as_json:
+        click.echo(json.dumps(summary.as_json()))
+        return
+    click.echo(
+        f"{summary.output}: {counts.rows:,} rows, {counts.ok:,} ok, {counts.failed:,} failed, "
+        f"{counts.skipped:,} skipped"
+    )
+
+
+@click.command()
+@pipeline_argument
+@click.option("--sandbox", is_flag=True, help="The sandbox's run.")
+@click.option("--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch].")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def report(path: str, form: str, **options: Any) -> None:
+    """What the latest run did: rows, calls, cost, tokens, latency, failures by reason."""
+    from opper_batch.runs import Options, report_of
+
+    found = report_of(load(path), Options(**options))
+    click.echo(json.dumps(found.as_json()) if form == "json" else printable(str(found)))
+
+
+@click.command()
+@pipeline_argument
+@place_options
+def failures(path: str, **options: Any) -> None:
+    """The failed rows with reason and trace, as CSV on stdout."""
+    from opper_batch.runs import Options
+    from opper_batch.runs import failures as failed_rows
+
+    pipeline = load(path)
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["row", *pipeline.source.key, "step", "reason", "trace_uuid", "call_key"])
+    for failure in failed_rows(pipeline, Options(**options)):
+        key = [printable(str(value)) for value in failure.key]
+        reason = printable(failure.reason)
+        writer.writerow([failure.row, *key, failure.step, reason, failure.trace_uuid, failure.call_key])

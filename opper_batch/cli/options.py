@@ -1,0 +1,62 @@
+"""Options that several commands share, each spelled once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from opper_batch.pipeline import Pipeline
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+pipeline_argument = click.argument("path", metavar="PIPELINE", type=click.Path(dir_okay=False))
+
+
+class Duration(click.ParamType[float]):
+    """``90``, ``90s``, ``30m``, ``2h``: seconds."""
+
+    name = "duration"
+    _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}  # noqa: RUF012
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", value.strip())
+        if not match:
+            self.fail(f"{value!r} is no duration; write it like 90s, 30m or 2h", param, ctx)
+        return float(match[1]) * self._SECONDS[match[2]]
+
+
+def place_options(command: Command) -> Command:
+    """Which gateway's answers are meant, over which rows, and where state lies."""
+    options = [
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
+        click.option("--source", metavar="PATH", help="Read these rows instead."),
+        click.option(
+            "--sandbox", is_flag=True, help="Synthetic answers from an embedded gateway; no key needed."
+        ),
+        click.option("--base-url", metavar="URL", help="The gateway (or OPPER_BASE_URL)."),
+        click.option(
+            "--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch]."
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+sink_option = click.option("--sink", metavar="PATH", help="Write the result there instead.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object on stdout, as the last line."
+)
+
+
+def load(path: str) -> Pipeline:
+    """The pipeline of the argument PIPELINE."""
+    from opper_batch.pipeline import load
+
+    return load(path)

@@ -1,0 +1,89 @@
+"""Progress on stderr: a live line in a terminal, a plain line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+from opper_batch.report import duration, money
+from opper_batch.runs import Progress
+
+_EVERY_SECONDS = 10.0
+
+
+@contextmanager
+def shown_progress(name: str, *, quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A function that takes Progress and shows it; None when nothing shall be shown."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _live(name) as show:
+            yield show
+    else:
+        yield _PlainLines(name)
+
+
+def line(progress: Progress) -> str:
+    """``1,200/2,000 rows, 3 failed, 41.2 rows/s, $0.42, 19 s left, 32 in flight``."""
+    rate = progress.rows / progress.seconds if progress.seconds > 0 else 0.0
+    left = max(0, progress.total_rows - progress.rows)
+    parts = [
+        f"{progress.rows:,}/{progress.total_rows:,} rows",
+        f"{left:,} left",
+        f"{progress.failed:,} failed",
+        f"{rate:,.1f} rows/s",
+        money(progress.cost),
+        f"{progress.in_flight} in flight",
+    ]
+    if left and rate:
+        parts.append(f"{duration(left / rate)} to go")
+    if progress.throttled:
+        parts.append(f"{progress.throttled:,} throttled")
+    if progress.paused > 0:
+        parts.append(f"paused by the gateway for {duration(progress.paused)}")
+    return ", ".join(parts)
+
+
+class _PlainLines:
+    """For logs: a line when a step begins, and one every ten seconds."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._step = ""
+        self._told = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.step != self._step:
+            self._step, self._told = progress.step, now
+            click.echo(f"{self._name}: step {progress.step}, {progress.total_rows:,} rows", err=True)
+        elif now - self._told >= _EVERY_SECONDS:
+            self._told = now
+            click.echo(f"{self._name}: {progress.step}: {line(progress)}", err=True)
+
+
+@contextmanager
+def _live(name: str) -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    columns = (
+        TextColumn("{task.fields[name]}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[line]}", markup=False),
+    )
+    with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
+        tasks = {}
+
+        def show(progress: Progress) -> None:
+            if progress.step not in tasks:
+                tasks[progress.step] = bars.add_task("", total=None, name=f"{name} {progress.step}", line="")
+            total, done = progress.total_rows, progress.rows
+            bars.update(tasks[progress.step], total=total, completed=done, line=line(progress))
+
+        yield show

@@ -1,0 +1,64 @@
+"""``opper-batch run``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from opper_batch.cli.options import Duration, json_option, load, pipeline_argument, place_options, sink_option
+from opper_batch.errors import OpperBatchError
+from opper_batch.text import printable
+
+
+@click.command()
+@pipeline_argument
+@place_options
+@sink_option
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most.")
+@click.option(
+    "--rpm", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Requests per minute at most."
+)
+@click.option(
+    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before this much is spent."
+)
+@click.option(
+    "--deadline", type=Duration(), metavar="TIME", help="Send nothing after so long (90s, 30m, 2h)."
+)
+@click.option(
+    "--max-failed", default="0", metavar="N|P%", show_default=True, help="Failed rows that still exit with 0."
+)
+@click.option(
+    "--retry-failed/--no-retry-failed", default=True, show_default=True, help="Ask failed rows again."
+)
+@click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
+@json_option
+@click.option("--quiet", "-q", is_flag=True, help="Say nothing unless something is wrong.")
+def run(path: str, rpm: float | None, as_json: bool, quiet: bool, **options: Any) -> int:
+    """Call what is missing, publish the result, and report. Running again goes on."""
+    from opper_batch.cli.progress import shown_progress
+    from opper_batch.runs import Options, execute
+
+    try:
+        pipeline = load(path)
+        with shown_progress(pipeline.name, quiet=quiet) as progress:
+            ended = execute(pipeline, Options(requests_per_minute=rpm, progress=progress, **options))
+    except OpperBatchError as error:
+        if as_json:
+            click.echo(json.dumps({"exit": error.exit_code, "stopped": error.message}))
+        raise
+    summary = ended.summary
+    if ended.error is not None:
+        reason = summary.stopped if isinstance(ended.error, OpperBatchError) else _INTERRUPTED
+        click.echo(f"opper-batch: {printable(reason or '')}", err=True)
+    if not quiet:
+        click.echo(str(summary), err=as_json)
+    sys.stderr.flush()
+    if as_json:
+        click.echo(json.dumps(summary.as_json()))
+    return summary.exit
+
+
+_INTERRUPTED = "interrupted; everything answered is kept, run again to go on"

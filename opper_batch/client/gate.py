@@ -1,0 +1,97 @@
+"""Where calls wait for their turn: the asynchronous side of ``Pace``. Calls tried again go first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from opper_batch.pace import Pace
+
+
+class GateClosed(Exception):
+    """Nothing more leaves in this run; the call stays for the next one."""
+
+
+class Gate:
+    """Lets calls pass as ``pace`` allows; a call holds its place from ``enter`` to ``leave``."""
+
+    def __init__(self, pace: Pace, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.pace = pace
+        self._clock = clock
+        self._again: deque[asyncio.Future[None]] = deque()
+        self._fresh: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = asyncio.Event()
+
+    async def enter(self, *, again: bool = False) -> None:
+        """Wait for a place; ``again`` goes before everything fresh. Raises GateClosed."""
+        if self._closed.is_set():
+            raise GateClosed
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue = self._again if again else self._fresh
+        queue.append(turn)
+        self._advance()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.leave()
+            raise
+
+    def expect(self, tokens: float) -> None:
+        """The call that has entered will use about so many tokens."""
+        self.pace.expect(self._clock(), tokens)
+
+    def leave(self, *, tokens: float = 0.0) -> None:
+        """Give the place back; ``tokens`` were used beyond those expected."""
+        self.pace.returned(self._clock(), tokens=tokens)
+        self._advance()
+
+    def pause(self, seconds: float) -> None:
+        """Nothing passes for ``seconds``."""
+        self.pace.pause(self._clock(), seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        """Let time pass without holding a place; raises GateClosed as soon as the gate closes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
+                raise GateClosed
+
+    @property
+    def paused_for(self) -> float:
+        """Seconds until sending goes on; 0 when it is not paused."""
+        return max(0.0, self.pace.paused_until - self._clock())
+
+    def close(self) -> None:
+        """Nobody passes any more; those who wait are told by GateClosed."""
+        self._closed.set()
+        for queue in (self._again, self._fresh):
+            while queue:
+                turn = queue.popleft()
+                if not turn.done():
+                    turn.set_exception(GateClosed())
+
+    def _advance(self) -> None:
+        """Let pass who may, and come back when the next one may."""
+        while queue := self._again or self._fresh:
+            if queue[0].done():
+                queue.popleft()
+                continue
+            now = self._clock()
+            wait = self.pace.wait(now)
+            if wait > 0:
+                self._come_back(wait)
+                return
+            self.pace.sent(now)
+            queue.popleft().set_result(None)
+
+    def _come_back(self, wait: float) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if wait != float("inf"):
+            self._timer = asyncio.get_running_loop().call_later(wait, self._advance)

@@ -1,0 +1,9 @@
+"""The only truth: every outcome by its key, durable before anything relies on it.
+
+``Ledger`` is the one writer, ``View`` what everybody else reads through, ``ledger.sql`` the tables.
+"""
+
+from opper_batch.ledger.view import Known, RunRecord, Totals, View
+from opper_batch.ledger.writer import Journal, Ledger
+
+__all__ = ["Journal", "Known", "Ledger", "RunRecord", "Totals", "View"]

@@ -1,0 +1,207 @@
+"""The ledger for reading: one look-up for a batch, running totals without a scan. Never writes."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from opper_batch.errors import MachineError
+from opper_batch.records import Artifact, Outcome, Usage
+
+_CHUNK = 8_192
+
+# Of several outcomes of a key an answer wins over a failure, and the later over the earlier.
+_SETTLED = "SELECT key, max(ok), max(run) FROM outcomes WHERE key IN ({marks}) GROUP BY key"
+_LOOKUP = """
+    WITH best AS (
+        SELECT key, coalesce(max(id) FILTER (WHERE ok), max(id)) AS id,
+               sum(cost) AS cost, sum(attempts) AS attempts
+        FROM outcomes WHERE key IN ({marks}) GROUP BY key)
+    SELECT o.key, o.ok, o.error, o.reply, o.model, best.cost, o.input_tokens, o.output_tokens, o.trace,
+           o.latency_ms, best.attempts, o.throttled, o.artifacts, o.run
+    FROM best JOIN outcomes o USING (id)"""
+_PENDING = "SELECT key, reply FROM pending WHERE key IN ({marks})"
+_TOTALS = """
+    SELECT coalesce(sum(ok), 0), coalesce(sum(failed), 0), coalesce(sum(calls), 0),
+           coalesce(sum(throttled), 0), coalesce(sum(unpriced), 0), coalesce(sum(cost), 0.0),
+           coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(latency_ms), 0)
+    FROM totals"""
+_LATENCIES = "SELECT {} FROM outcomes WHERE run = ? AND ok AND latency_ms IS NOT NULL"
+_MODELS = """
+    SELECT coalesce(model, 'not stated'), count(*), coalesce(sum(cost), 0.0) FROM outcomes
+    WHERE run = ? AND attempts > 0 GROUP BY 1 ORDER BY 2 DESC"""
+_SPENT = """
+    SELECT coalesce(sum(cost), 0.0) FROM totals
+    WHERE run > (SELECT coalesce(max(id), 0) FROM runs WHERE published)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of a key: the outcome that counts, and the run that brought it.
+
+    The outcome's ``usage.cost`` and ``attempts`` are sums over everything ever paid for the key.
+    """
+
+    outcome: Outcome
+    run: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over calls; ``cost`` in USD over the known costs, ``unpriced`` counts the others.
+
+    ``latency_ms`` is the sum over the answers that fit.
+    """
+
+    ok: int = 0
+    failed: int = 0
+    calls: int = 0
+    throttled: int = 0
+    unpriced: int = 0
+    cost: float = 0.0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    latency_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the ledger holds it; ``ended`` is None while it runs or when it was killed."""
+
+    id: int
+    started: float
+    ended: float | None
+    exit_code: int | None
+    published: bool
+    rows: int | None
+    options: dict[str, Any]
+    summary: dict[str, Any]
+
+
+class View:
+    """A read-only connection; look-ups take any number of keys and answer for those that are there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._connection = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
+            )
+            self._connection.execute("SELECT 1 FROM runs LIMIT 1")
+        except sqlite3.Error as error:
+            raise MachineError(f"ledger {path} cannot be read ({error}); run the pipeline first") from None
+
+    @classmethod
+    def empty(cls) -> View:
+        """What a pipeline that never ran knows: nothing."""
+        view = cls.__new__(cls)
+        view.path = Path("(no ledger yet)")
+        view._connection = sqlite3.connect(":memory:", isolation_level=None)
+        view._connection.executescript(files(__package__).joinpath("ledger.sql").read_text())
+        return view
+
+    def settled(self, keys: Sequence[bytes]) -> dict[bytes, tuple[bool, int]]:
+        """For each key with an outcome: whether it has an answer, and the last run that asked."""
+        return {row[0]: (bool(row[1]), row[2]) for row in self._select(_SETTLED, keys)}
+
+    def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
+        """For each key with an outcome: the one that counts."""
+        return {row[0]: _known(row) for row in self._select(_LOOKUP, keys)}
+
+    def pending(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """For each key with operations that have not ended: the body of the 202 that names them."""
+        return dict(self._select(_PENDING, keys))
+
+    def template(self, digest: bytes) -> int:
+        """The number of a prompt; 0 when it was never run."""
+        row = self._connection.execute("SELECT id FROM templates WHERE digest = ?", (digest,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def totals(self, *, run: int | None = None, template: int | None = None) -> Totals:
+        """Running totals, of one run or one prompt or of all."""
+        wanted = [
+            (name, value) for name, value in (("run", run), ("template", template)) if value is not None
+        ]
+        where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
+        values = [value for _, value in wanted]
+        return Totals(*self._connection.execute(f"{_TOTALS} WHERE {where}", values).fetchone())
+
+    def latencies(self, run: int) -> dict[str, int]:
+        """Quantiles of how long a run's answers took, in milliseconds; empty when it got none."""
+        count = self._connection.execute(_LATENCIES.format("count(*)"), (run,)).fetchone()[0]
+        found = {}
+        for name, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)) if count else ():
+            place = min(count - 1, int(share * count))
+            ordered = _LATENCIES.format("latency_ms") + " ORDER BY latency_ms LIMIT 1 OFFSET ?"
+            found[name] = int(self._connection.execute(ordered, (run, place)).fetchone()[0])
+        return found
+
+    def models(self, run: int) -> list[tuple[str, int, float]]:
+        """Which models answered a run: name, answers, and what they cost in USD."""
+        return list(self._connection.execute(_MODELS, (run,)))
+
+    def spent(self) -> float:
+        """USD paid since the last run that published: by runs that were stopped, and by this one."""
+        return float(self._connection.execute(_SPENT).fetchone()[0])
+
+    def runs(self) -> list[RunRecord]:
+        """Every run, oldest first."""
+        rows = self._connection.execute(
+            "SELECT id, started, ended, exit_code, published, rows, options, summary FROM runs ORDER BY id"
+        )
+        return [_run(*row) for row in rows]
+
+    def in_doubt(self) -> int:
+        """Calls that left and whose end is not known: in flight now, or possibly paid before a crash."""
+        return int(self._connection.execute("SELECT count(*) FROM intents").fetchone()[0])
+
+    def pending_calls(self) -> int:
+        """Calls with operations that have not ended."""
+        return int(self._connection.execute("SELECT count(*) FROM pending").fetchone()[0])
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> View:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"View({str(self.path)!r})"
+
+    def _select(self, statement: str, keys: Sequence[bytes]) -> Iterator[Any]:
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            marks = ",".join("?" * len(chunk))
+            yield from self._connection.execute(statement.format(marks=marks), chunk)
+
+
+def _run(id: int, started: float, ended: float | None, exit_code: int | None, *rest: Any) -> RunRecord:
+    published, rows, options, summary = rest
+    options, summary = json.loads(options), json.loads(summary or "{}")
+    return RunRecord(id, started, ended, exit_code, bool(published), rows, options, summary)
+
+
+def _known(row: tuple[Any, ...]) -> Known:
+    key, ok, error, reply, model, cost, input_tokens, output_tokens, trace = row[:9]
+    latency_ms, attempts, throttled, artifacts, run = row[9:]
+    outcome = Outcome(
+        key=key,
+        error=None if ok else error,
+        reply=reply,
+        model=model,
+        usage=Usage(cost, input_tokens, output_tokens),
+        trace=trace,
+        latency_ms=latency_ms,
+        attempts=attempts,
+        throttled=throttled,
+        artifacts=tuple(Artifact(**fields) for fields in json.loads(artifacts or "[]")),
+    )
+    return Known(outcome, run)

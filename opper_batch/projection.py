@@ -1,0 +1,94 @@
+"""Source and ledger joined: each row with its steps' columns, in source order.
+
+batch + ledger.lookup -> answers of step 1 -> its columns -> questions of step 2 -> …
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from opper_batch.calls import Step
+from opper_batch.errors import BadOutput, CallError
+from opper_batch.ledger import Known, View
+from opper_batch.protocol import decode, with_artifacts
+from opper_batch.records import Call
+
+NOT_ASKED = "not asked yet; run the pipeline to fill it"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one step has for one row: ``values`` when it is ok, else why not."""
+
+    status: str
+    error: str | None = None
+    values: dict[str, Any] | None = None
+    known: Known | None = None
+    key: bytes | None = None
+
+
+class Projected:
+    """A batch of the source, growing by the columns of one step after the other."""
+
+    def __init__(self, batch: pa.RecordBatch, *, first_row: int) -> None:
+        self.batch = batch
+        self.first_row = first_row
+        self.answers: dict[str, list[Answer]] = {}
+
+    def questions(self, step: Step) -> list[Call | None]:
+        """What ``step`` asks of each row; None where a step that it needs has no answer."""
+        return step.questions(self.batch, self._ready(step), first_row=self.first_row)
+
+    def join(self, step: Step, view: View) -> None:
+        """Add the step's columns as the ledger has them."""
+        calls = self.questions(step)
+        known = view.lookup(list({call.key for call in calls if call}))
+        read = {key: _read(step, found) for key, found in known.items()}
+        answers = [
+            read.get(call.key, Answer("skipped", NOT_ASKED, key=call.key))
+            if call
+            else self._skipped(step, row)
+            for row, call in enumerate(calls)
+        ]
+        arrays = step.columns.arrays([answer.values for answer in answers])
+        self.answers[step.name] = answers
+        self.batch = pa.RecordBatch.from_arrays(
+            [*self.batch.columns, *arrays], schema=pa.schema([*self.batch.schema, *step.columns.arrow])
+        )
+
+    def _ready(self, step: Step) -> list[bool]:
+        needed = [self.answers[name] for name in step.needs]
+        return [all(answers[row].status == "ok" for answers in needed) for row in range(self.batch.num_rows)]
+
+    def _skipped(self, step: Step, row: int) -> Answer:
+        missing = next(name for name in step.needs if self.answers[name][row].status != "ok")
+        return Answer("skipped", f"step {missing!r} has no answer for this row")
+
+
+def project(batch: pa.RecordBatch, steps: Sequence[Step], view: View, *, first_row: int) -> Projected:
+    """The batch with the columns of ``steps``."""
+    projected = Projected(batch, first_row=first_row)
+    for step in steps:
+        projected.join(step, view)
+    return projected
+
+
+def _read(step: Step, known: Known) -> Answer:
+    """The kept reply, read anew: what is ok is decided by today's columns."""
+    outcome = known.outcome
+    if outcome.error is not None or outcome.reply is None:
+        return Answer("failed", outcome.error, known=known, key=outcome.key)
+    try:
+        reply = decode(200, {}, outcome.reply)
+        answer = with_artifacts(reply.data, outcome.artifacts, step.columns.names)
+        return Answer("ok", values=step.columns.read(answer), known=known, key=outcome.key)
+    except BadOutput as error:
+        return Answer("failed", error.message, known=known, key=outcome.key)
+    except CallError as error:
+        return Answer(
+            "failed", f"the kept answer cannot be read: {error.message}", known=known, key=outcome.key
+        )

@@ -1,0 +1,194 @@
+"""What a run did, as numbers, as text and as JSON. Pure: it reads what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from opper_batch.ledger import Totals
+from opper_batch.text import printable, shortened
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the rows of a table have come to; ``rows = ok + failed + skipped``.
+
+    A row is failed when a step failed, else skipped when a step has no answer. ``cached`` counts answers
+    that an earlier run paid for, ``folded`` those shared with an equal row above. ``cost`` (USD) is what
+    was paid for the answers in the table; ``failures`` are (step, reason) with how often.
+    """
+
+    rows: int = 0
+    ok: int = 0
+    failed: int = 0
+    skipped: int = 0
+    cached: int = 0
+    folded: int = 0
+    cost: float = 0.0
+    failures: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def reconciles(self) -> bool:
+        return self.rows == self.ok + self.failed + self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One run in numbers: what came of the rows, and what was called, paid and waited for."""
+
+    run_id: int
+    pipeline: str
+    counts: Counts = field(default_factory=Counts)
+    totals: Totals = field(default_factory=Totals)
+    seconds: float = 0.0
+    output: str | None = None
+    exit: int = 0
+    stopped: str | None = None
+    in_doubt: int = 0
+    sandbox: bool = False
+
+    def ended(self, exit_code: int, reason: str | None = None) -> Summary:
+        return replace(self, exit=exit_code, stopped=reason)
+
+    def as_json(self) -> dict[str, Any]:
+        """The one object that ``--json`` prints; its keys are part of the interface."""
+        counts, totals = self.counts, self.totals
+        return {
+            "run_id": self.run_id,
+            "pipeline": self.pipeline,
+            "rows": counts.rows,
+            "ok": counts.ok,
+            "failed": counts.failed,
+            "skipped": counts.skipped,
+            "cached": counts.cached,
+            "folded": counts.folded,
+            "calls": totals.calls,
+            "retries": max(0, totals.calls - totals.ok - totals.failed),
+            "throttled": totals.throttled,
+            "cost": round(totals.cost, 9),
+            "unpriced": totals.unpriced,
+            "input_tokens": totals.input_tokens,
+            "output_tokens": totals.output_tokens,
+            "seconds": round(self.seconds, 3),
+            "output": self.output,
+            "exit": self.exit,
+            "stopped": self.stopped,
+            "in_doubt": self.in_doubt,
+            "sandbox": self.sandbox,
+            "failures": [list(entry) for entry in counts.failures],
+        }
+
+    def __str__(self) -> str:
+        return summary_text(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A past run: its summary as it was kept, quantiles of latency in ms, and (model, answers, USD)."""
+
+    summary: dict[str, Any]
+    latency_ms: dict[str, int]
+    models: list[tuple[str, int, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        models = [{"model": name, "answers": answers, "cost": cost} for name, answers, cost in self.models]
+        return {"schema": 1, **self.summary, "latency_ms": self.latency_ms, "models": models}
+
+    def __str__(self) -> str:
+        said = self.summary
+        rows = f"{said['ok']:,} ok, {said['failed']:,} failed, {said['skipped']:,} skipped"
+        tokens = f"{said['input_tokens']:,} tokens in, {said['output_tokens']:,} out"
+        lines = [
+            f"{said['pipeline']}: run {said['run_id']}, exit {said['exit']}, {duration(said['seconds'])}",
+            *([f"  stopped {said['stopped']}"] if said["stopped"] else []),
+            f"  rows    {said['rows']:,}: {rows}",
+            f"  calls   {said['calls']:,}, {said['retries']:,} retries, {said['throttled']:,} throttled",
+            f"  cost    {money(said['cost'])}, {tokens}",
+        ]
+        if self.latency_ms:
+            quantiles = ", ".join(f"{name} {value:,} ms" for name, value in self.latency_ms.items())
+            lines.append(f"  latency {quantiles}")
+        lines += [
+            f"  model   {name}: {number:,} answers, {money(cost)}" for name, number, cost in self.models
+        ]
+        lines += [f"  failed  {times:,} × {shortened(reason, 160)}" for reason, times in said["failures"]]
+        return "\n".join(lines)
+
+
+def summary_text(summary: Summary) -> str:
+    """What a person reads when a run is over."""
+    counts, totals = summary.counts, summary.totals
+    lines = [f"{summary.pipeline}: run {summary.run_id} {_ending(summary)} in {duration(summary.seconds)}"]
+    if counts.rows:
+        rows = [f"{counts.ok:,} ok", f"{counts.failed:,} failed", f"{counts.skipped:,} skipped"]
+        lines.append(f"  rows    {counts.rows:,}: {', '.join(rows)}{_reused(counts)}")
+    lines.append(f"  calls   {totals.calls:,}{_retries(summary)}")
+    if totals.calls:
+        tokens = f"{totals.input_tokens:,} tokens in, {totals.output_tokens:,} out"
+        lines.append(f"  cost    {money(totals.cost)}{_unpriced(totals)}, {tokens}")
+    lines += [
+        f"  failed  {times:,} × {printable(shortened(reason, 160))}" for reason, times in counts.failures[:5]
+    ]
+    if len(counts.failures) > 5:
+        lines.append(f"          and {len(counts.failures) - 5} more kinds; see opper-batch failures")
+    if summary.in_doubt:
+        lines.append(f"  unknown {summary.in_doubt:,} calls were possibly paid, their answers never came")
+    if summary.output:
+        lines.append(f"  output  {summary.output}")
+    if summary.sandbox:
+        lines.append("  The answers are synthetic: they come from the sandbox, and so do the costs.")
+    return "\n".join(lines)
+
+
+def totals_text(totals: Totals) -> str:
+    """One line about a run's calls so far."""
+    return (
+        f"{totals.calls:,} calls, {totals.ok:,} ok, {totals.failed:,} failed, "
+        f"{totals.throttled:,} throttled, {money(totals.cost)}{_unpriced(totals)}"
+    )
+
+
+def failures_by_reason(reasons: Sequence[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """The most frequent first."""
+    return tuple(sorted(reasons, key=lambda entry: (-entry[1], entry[0])))
+
+
+def money(dollars: float) -> str:
+    """US dollars with as many decimals as the amount needs to be seen."""
+    return f"${dollars:,.2f}" if dollars >= 10 or dollars == 0 else f"${dollars:.4f}"
+
+
+def duration(seconds: float) -> str:
+    """``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _ending(summary: Summary) -> str:
+    if summary.stopped is None:
+        return "done"
+    return "interrupted" if summary.exit >= 128 else "stopped"
+
+
+def _reused(counts: Counts) -> str:
+    parts = []
+    if counts.cached:
+        parts.append(f"{counts.cached:,} answers known before")
+    if counts.folded:
+        parts.append(f"{counts.folded:,} shared with an equal row")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _retries(summary: Summary) -> str:
+    numbers = summary.as_json()
+    parts = [f"{numbers[name]:,} {name}" for name in ("retries", "throttled") if numbers[name]]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _unpriced(totals: Totals) -> str:
+    return f" and {totals.unpriced:,} answers without a stated cost" if totals.unpriced else ""

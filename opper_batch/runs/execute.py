@@ -1,0 +1,220 @@
+"""A run, from the source to the published result.
+
+resolve -> lock -> for each step: source -> plan -> engine -> ledger -> publish -> report
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from opper_batch.budget import Budget
+from opper_batch.calls import Asking, Policy, Step
+from opper_batch.client import Client, Gate, Gateway, HttpxTransport, StepRules
+from opper_batch.client.artifacts import Artifacts
+from opper_batch.engines import LocalEngine
+from opper_batch.errors import DefinitionError, OpperBatchError
+from opper_batch.ledger import Ledger, View
+from opper_batch.pace import Pace
+from opper_batch.pipeline import Pipeline
+from opper_batch.report import Counts, Summary
+from opper_batch.runs.publish import publish
+from opper_batch.runs.setting import (
+    DEFAULT_CONCURRENCY,
+    Options,
+    Progress,
+    Setting,
+    check_options,
+    gateway,
+    resolve,
+)
+
+INTERRUPTED = 130
+_TELL_SECONDS = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its numbers, what stopped it (None when nothing did), and what it worked on."""
+
+    summary: Summary
+    error: BaseException | None
+    setting: Setting
+
+
+def execute(pipeline: Pipeline, options: Options) -> Ended:
+    """Call what is missing, then publish and report.
+
+    What is wrong before the first call is raised; what stops the run later is in ``Ended.error``.
+    """
+    check_options(options)
+    allowed = allowed_failures(options.max_failed)
+    with ExitStack() as stack:
+        options = stack.enter_context(_sandboxed(options))
+        target = gateway(options, key_needed=True)
+        setting = resolve(pipeline, options)
+        ledger = stack.enter_context(Ledger(setting.ledger_path))
+        view = stack.enter_context(ledger.view())
+        ledger.begin(options.said())
+        run = _Run(setting, options, target, ledger, view)
+        error = run.settle()
+        counts, output = Counts(), None
+        if error is None:
+            counts, error = run.publish()
+            output = setting.sink.target if setting.sink and error is None else None
+        code = _exit_code(error, counts, allowed)
+        summary = run.summary(counts, output).ended(code, str(error) or "interrupted" if error else None)
+        ledger.finish(exit_code=code, published=error is None, rows=counts.rows, summary=summary.as_json())
+        return Ended(summary, error, setting)
+
+
+class _Run:
+    """The parts of one run, joined."""
+
+    def __init__(
+        self, setting: Setting, options: Options, target: Gateway, ledger: Ledger, view: View
+    ) -> None:
+        self._setting = setting
+        self._options = options
+        self._gateway = target
+        self._ledger = ledger
+        self._view = view
+        self._started = time.monotonic()
+        self._policy = Policy(ledger.run, options.retry_failed, options.refresh)
+        limits = setting.pipeline.limits
+        self._pace = Pace(
+            concurrency=options.concurrency or limits.concurrency or DEFAULT_CONCURRENCY,
+            requests_per_minute=options.requests_per_minute or limits.requests_per_minute,
+            tokens_per_minute=limits.tokens_per_minute,
+        )
+        cap = options.max_cost if options.max_cost is not None else limits.max_cost
+        self._budget = Budget(cap, paid=view.spent())
+
+    def settle(self) -> BaseException | None:
+        """Every step's missing calls; gives what stopped it."""
+        try:
+            for number, step in enumerate(self._setting.steps):
+                self._settle_step(step, self._setting.steps[:number])
+        except (OpperBatchError, KeyboardInterrupt) as error:
+            return error
+        return None
+
+    def publish(self) -> tuple[Counts, BaseException | None]:
+        try:
+            return publish(self._setting, self._view, run=self._ledger.run), None
+        except (OpperBatchError, KeyboardInterrupt) as error:
+            return Counts(), error
+
+    def summary(self, counts: Counts, output: str | None) -> Summary:
+        return Summary(
+            run_id=self._ledger.run,
+            pipeline=self._setting.pipeline.name,
+            counts=counts,
+            totals=self._view.totals(run=self._ledger.run),
+            seconds=time.monotonic() - self._started,
+            output=output,
+            in_doubt=self._view.in_doubt(),
+            sandbox=self._setting.sandbox,
+        )
+
+    def _settle_step(self, step: Step, earlier: tuple[Step, ...]) -> None:
+        asking = Asking(self._view, self._policy)
+        batches = (row.questions(step) for row in self._setting.projected(earlier, self._view))
+        gate = Gate(self._pace)
+        engine = LocalEngine(
+            self._client(step, gate),
+            proven=self._view.totals(template=self._view.template(step.template.digest)).ok > 0,
+            deadline=self._seconds_left(),
+        )
+        self._tell(step, asking, gate)
+        told = time.monotonic()
+        with closing(engine.outcomes(asking.calls(batches))) as outcomes:
+            for outcome in outcomes:
+                asking.ended(outcome.key)
+                if time.monotonic() - told > _TELL_SECONDS:
+                    self._tell(step, asking, gate)
+                    told = time.monotonic()
+        self._tell(step, asking, gate)
+
+    def _client(self, step: Step, gate: Gate) -> Client:
+        template = step.template
+        journal = self._ledger.journal(step=step.name, digest=template.digest, fields=template.fields)
+        direct = self._gateway.is_loopback
+        transport = HttpxTransport(connections=self._pace.concurrency, direct=direct)
+        return Client(
+            StepRules(template, step.columns, step.spec.repair),
+            gateway=self._gateway,
+            transport=transport,
+            gate=gate,
+            budget=self._budget,
+            journal=journal,
+            artifacts=Artifacts(self._gateway, transport, gate, folder=self._artifacts_folder()),
+        )
+
+    def _artifacts_folder(self) -> Path:
+        if self._setting.sink is not None:
+            return self._setting.sink.artifacts
+        return self._setting.ledger_path.with_suffix(".artifacts")
+
+    def _seconds_left(self) -> float | None:
+        if self._options.deadline is None:
+            return None
+        return max(0.0, self._options.deadline - (time.monotonic() - self._started))
+
+    def _tell(self, step: Step, asking: Asking, gate: Gate) -> None:
+        if self._options.progress is None:
+            return
+        totals = self._view.totals(run=self._ledger.run)
+        self._options.progress(
+            Progress(
+                step=step.name,
+                rows=asking.settled_rows,
+                total_rows=self._setting.checked.rows,
+                calls=totals.calls,
+                failed=totals.failed,
+                throttled=totals.throttled,
+                cost=totals.cost,
+                in_flight=self._pace.in_flight,
+                paused=gate.paused_for,
+                seconds=time.monotonic() - self._started,
+            )
+        )
+
+
+@contextmanager
+def _sandboxed(options: Options) -> Iterator[Options]:
+    """With ``sandbox=True``: a gateway of our own on loopback, for as long as the run takes."""
+    if options.sandbox is not True:
+        yield options
+        return
+    from opper_batch.sandbox import Sandbox
+
+    with Sandbox() as sandbox:
+        yield replace(options, sandbox=sandbox)
+
+
+def allowed_failures(text: float | str) -> tuple[float, bool]:
+    """``10`` is ten rows, ``2%`` a share of all rows: the number, and whether it is a share."""
+    share = isinstance(text, str) and text.strip().endswith("%")
+    try:
+        number = float(str(text).strip().rstrip("%"))
+        if not 0 <= number < float("inf"):
+            raise ValueError
+    except ValueError:
+        raise DefinitionError(
+            f"max_failed = {text!r}: give a number of rows like 10, or a share like 2%"
+        ) from None
+    return number, share
+
+
+def _exit_code(error: BaseException | None, counts: Counts, allowed: tuple[float, bool]) -> int:
+    if isinstance(error, OpperBatchError):
+        return error.exit_code
+    if error is not None:
+        return getattr(error, "exit_code", INTERRUPTED)
+    number, share = allowed
+    bound = number / 100 * counts.rows if share else number
+    return 1 if counts.failed > bound else 0

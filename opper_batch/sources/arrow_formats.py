@@ -1,0 +1,121 @@
+"""Parquet and Arrow IPC files as batches: their types are in the files, and stay what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from opper_batch.errors import SourceError
+from opper_batch.sources.contract import check_names
+from opper_batch.sources.places import first_line
+from opper_batch.sources.schemas import conformed, merged
+from opper_batch.sources.slices import fitting_rows, sliced
+
+if TYPE_CHECKING:
+    from pyarrow.parquet import ParquetFile
+
+_IPC_FILE_MAGIC = b"ARROW1"
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetFormat:
+    @property
+    def label(self) -> str:
+        return "Parquet"
+
+    def check(self, paths: Sequence[str]) -> tuple[int, pa.Schema]:
+        """The footers of all files are read; a broken page is found only when it is read."""
+        return _checked(paths, _parquet_shape)
+
+    def read(self, path: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+        with _readable(path, "Parquet"), _opened_parquet(path) as file:
+            for batch in file.iter_batches(batch_size=min(rows, _parquet_batch_rows(file))):
+                for piece in sliced(batch, rows):
+                    yield conformed(piece, schema)
+
+
+@dataclass(frozen=True, slots=True)
+class IpcFormat:
+    """Both kinds of Arrow IPC: the file format (also called Feather V2) and the stream format."""
+
+    @property
+    def label(self) -> str:
+        return "Arrow IPC"
+
+    def check(self, paths: Sequence[str]) -> tuple[int, pa.Schema]:
+        """Files say how many rows they hold; streams are read through to count them."""
+        return _checked(paths, _ipc_shape)
+
+    def read(self, path: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
+        with _readable(path, "Arrow IPC"), pa.OSFile(path) as file:
+            for batch in _ipc_batches(file):
+                for piece in sliced(batch, rows):
+                    yield conformed(piece, schema)
+
+
+def _checked(paths: Sequence[str], shape: Callable[[str], tuple[int, pa.Schema]]) -> tuple[int, pa.Schema]:
+    total, schema = shape(paths[0])
+    check_names(schema.names, paths[0])
+    for path in paths[1:]:
+        rows, other = shape(path)
+        schema = merged(paths[0], schema, path, other)
+        total += rows
+    return total, schema.remove_metadata()
+
+
+@contextmanager
+def _readable(path: str, label: str) -> Iterator[None]:
+    """What Arrow says about a broken file becomes one sentence."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise SourceError(
+            f"{path} cannot be read as {label} ({first_line(error)}): "
+            f"it is broken, cut short, or no {label} file; write it anew"
+        ) from error
+
+
+def _opened_parquet(path: str) -> ParquetFile:
+    from pyarrow.parquet import ParquetFile
+
+    # Not memory-mapped: a mapped file that shrinks while it is read takes the whole process down.
+    return ParquetFile(path, memory_map=False, pre_buffer=False, buffer_size=1024 * 1024)
+
+
+def _parquet_shape(path: str) -> tuple[int, pa.Schema]:
+    with _readable(path, "Parquet"), _opened_parquet(path) as file:
+        return file.metadata.num_rows, file.schema_arrow
+
+
+def _parquet_batch_rows(file: ParquetFile) -> int:
+    """How many rows of the widest row group fill a batch, by the sizes that the footer gives."""
+    groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
+    return min((fitting_rows(group.num_rows, group.total_byte_size) for group in groups), default=1)
+
+
+def _ipc_shape(path: str) -> tuple[int, pa.Schema]:
+    with _readable(path, "Arrow IPC"), pa.OSFile(path) as file:
+        if _is_ipc_file(file):
+            reader = pa.ipc.open_file(file)
+            return reader.count_rows(), reader.schema
+        stream = pa.ipc.open_stream(file)
+        return sum(batch.num_rows for batch in stream), stream.schema
+
+
+def _ipc_batches(file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
+    if not _is_ipc_file(file):
+        yield from pa.ipc.open_stream(file)
+        return
+    reader = pa.ipc.open_file(file)
+    for number in range(reader.num_record_batches):
+        yield reader.get_batch(number)
+
+
+def _is_ipc_file(file: pa.NativeFile) -> bool:
+    start = file.read(len(_IPC_FILE_MAGIC))
+    file.seek(0)
+    return bytes(start) == _IPC_FILE_MAGIC

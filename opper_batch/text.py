@@ -1,0 +1,19 @@
+"""Text from rows and models is hostile: here it is made fit to be shown."""
+
+from __future__ import annotations
+
+import re
+
+# Control characters but newline and tab, and the bidirectional overrides that reorder what a person reads.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey: control characters become ``\\xNN``."""
+    return _UNSAFE.sub(lambda match: repr(match.group())[1:-1], text)
+
+
+def shortened(text: str, limit: int = 300) -> str:
+    """``text`` on one line, cut to ``limit`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
