@@ -63,7 +63,7 @@ def _located(column: pa.Array, name: str, nan: Nan, first_row: int) -> Iterator[
     except (NotJson, UnicodeDecodeError) as error:
         row = first_row + next(row for row in range(len(column)) if _fails(column.slice(row, 1), nan))
         reason = "it is not valid UTF-8: repair the text" if isinstance(error, UnicodeDecodeError) else error
-        raise SourceError(f'row {row}, column "{name}" cannot be written as JSON: {reason}') from None
+        raise SourceError(f'row {row}, column "{name}" cannot be written as text: {reason}') from None
 
 
 def _fails(value: pa.Array, nan: Nan) -> bool:

@@ -142,8 +142,7 @@ class _Run:
     def _client(self, step: Step, gate: Gate) -> Client:
         template = step.template
         journal = self._ledger.journal(step=step.name, digest=template.digest, fields=template.fields)
-        direct = self._gateway.is_loopback
-        transport = HttpxTransport(connections=self._pace.concurrency, direct=direct)
+        transport = HttpxTransport(direct=self._gateway.is_loopback)
         return Client(
             StepRules(template, step.columns, step.spec.repair),
             gateway=self._gateway,

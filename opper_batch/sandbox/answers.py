@@ -28,7 +28,10 @@ def answer_maker(schema: Mapping[str, Any] | None) -> Maker:
     """
     if schema is None:
         return text_maker(_TEXT)
-    return _Reading(schema).maker(schema, 0)
+    try:
+        return _Reading(schema).maker(schema, 0)
+    except (AttributeError, TypeError, ValueError):
+        raise _bad_schema("it is no JSON Schema") from None
 
 
 class _Reading:

@@ -14,7 +14,7 @@ class Fates:
 
     def __init__(self, script: Script) -> None:
         self._shares = [(name, getattr(script, name)) for name in FAULTS if getattr(script, name)]
-        self._seed = script.seed.to_bytes(16, "little", signed=True)
+        self._seed = hashlib.blake2b(str(script.seed).encode(), digest_size=16).digest()
         self._seen: Counter[bytes] = Counter()
 
     def draw(self, input_digest: bytes) -> tuple[str, Dice]:

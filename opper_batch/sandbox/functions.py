@@ -18,8 +18,7 @@ from opper_batch.sandbox.spans import iso_time
 class _Revision:
     schema_hash: str
     created_at: str
-    input_schema: Any
-    output_schema: Any
+    schemas: tuple[Any, Any]  # of input and output
 
 
 @dataclass(slots=True)
@@ -27,7 +26,6 @@ class _Function:
     name: str
     hit_count: int = 0
     revisions: list[_Revision] = field(default_factory=list)
-    schema_text: bytes | None = None
 
     def about(self) -> dict[str, Any]:
         """What its list entry and its details have in common."""
@@ -47,15 +45,14 @@ class Functions:
         self._functions: dict[str, _Function] = {}
 
     def called(self, question: Question) -> bool:
-        """Count a call; True when its function was there already, with this output schema."""
+        """Count a call; True when its function was there already, with these schemas."""
         function = self._functions.setdefault(question.name, _Function(question.name))
         function.hit_count += 1
-        if function.revisions and function.schema_text == question.schema_text:
-            return True
-        function.schema_text = question.schema_text
         schemas = question.input_schema or {}, question.output_schema or {}
+        if function.revisions and function.revisions[-1].schemas == schemas:
+            return True
         digest = hashlib.blake2b(compact(schemas), digest_size=16).hexdigest()
-        function.revisions.append(_Revision(digest, iso_time(), *schemas))
+        function.revisions.append(_Revision(digest, iso_time(), schemas))
         return False
 
     def listed(self) -> dict[str, Any]:
@@ -69,8 +66,8 @@ class Functions:
         return {
             **function.about(),
             "source": "# synthetic: the sandbox generates no script\n",
-            "input_schema": revision.input_schema,
-            "output_schema": revision.output_schema,
+            "input_schema": revision.schemas[0],
+            "output_schema": revision.schemas[1],
         }
 
     def revisions(self, name: str) -> dict[str, Any]:

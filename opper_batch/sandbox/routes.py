@@ -35,8 +35,8 @@ def application(gateway: Gateway, journal: Journal) -> Starlette:
         *_trace_routes(gateway),
         *_system_routes(journal),
     ]
-    handlers = {Refusal: _refused, 404: _unknown, 405: _unknown}
-    app = Starlette(routes=routes, exception_handlers=handlers)  # type: ignore[arg-type]
+    refusing = {Refusal: _refused, 404: _unknown, 405: _unknown}
+    app = Starlette(routes=routes, exception_handlers=refusing)  # type: ignore[arg-type]
     app.router.redirect_slashes = False
     return app
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from math import isfinite
 from typing import Any, TypeVar
 
 Number = TypeVar("Number", int, float, Decimal)
@@ -166,6 +167,7 @@ def limits(rules: Rules, read: Callable[[str], Number], first: Number, last: Num
 
 def _bound(text: str | None, read: Callable[[str], Number]) -> Number | None:
     try:
-        return None if text is None else read(text)
+        bound = None if text is None else read(text)
+        return bound if bound is None or isfinite(bound) else None
     except (ValueError, ArithmeticError):
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import signal
 import socket
@@ -11,22 +10,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, cast
-
-import uvicorn
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from opper_batch.errors import DefinitionError, MachineError
 from opper_batch.sandbox.doorway import Doorway
 from opper_batch.sandbox.gateway import Gateway
 from opper_batch.sandbox.journal import Journal
+from opper_batch.sandbox.listening import BACKLOG, Server
 from opper_batch.sandbox.routes import ABOUT, application
 from opper_batch.sandbox.script import Script
 
 _START_SECONDS = 10.0
 _STOP_SECONDS = 5.0
-_KEEP_ALIVE_SECONDS = 75
-_BACKLOG = 4096
 
 
 class Sandbox:
@@ -56,7 +50,7 @@ class Sandbox:
         address = f"[{host}]" if ":" in host else host
         self.url = f"http://{address}:{self._socket.getsockname()[1]}"
         gateway = Gateway(self.script)
-        self._server = _Server(Doorway(application(gateway, self.journal), self.script, self.journal))
+        self._server = Server(Doorway(application(gateway, self.journal), self.script, self.journal))
         self._thread = threading.Thread(target=self._run, name="opper-sandbox", daemon=True)
 
     def start(self) -> Sandbox:
@@ -68,7 +62,7 @@ class Sandbox:
 
     def stop(self) -> None:
         """Close every connection, answered or not, and end. Stopping twice is fine."""
-        self._server.should_exit = True
+        self._server.end()
         if self._thread.is_alive():
             self._thread.join(_STOP_SECONDS)
         self._socket.close()
@@ -121,7 +115,7 @@ def _until_signal(stop: threading.Event) -> Iterator[None]:
         yield
     finally:
         for number, meaning in before.items():
-            signal.signal(number, meaning)
+            signal.signal(number, meaning or signal.SIG_DFL)
 
 
 def _check_loopback(host: str) -> None:
@@ -141,7 +135,7 @@ def _bound(host: str, port: int) -> socket.socket:
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
-        found.listen(_BACKLOG)
+        found.listen(BACKLOG)
     except (OSError, OverflowError) as error:
         found.close()
         why = getattr(error, "strerror", None) or str(error)
@@ -149,78 +143,3 @@ def _bound(host: str, port: int) -> socket.socket:
             f"The sandbox cannot listen on {host}:{port} ({why}); choose another port."
         ) from error
     return found
-
-
-class _Server(uvicorn.Server):
-    """uvicorn, that says when it is ready, and whose end does not wait for answers under way."""
-
-    def __init__(self, app: Doorway) -> None:
-        super().__init__(
-            uvicorn.Config(
-                cast(Any, app),
-                http=_Protocol,
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                log_level="warning",
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                backlog=_BACKLOG,
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            )
-        )
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            cast(_Protocol, connection).transport.abort()
-        # Closing reaches the requests first, so that their cancelling finds nobody left to answer.
-        await asyncio.sleep(0)
-        under_way = list(self.server_state.tasks)
-        for request in under_way:
-            request.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
-
-
-class _Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """uvicorn's HTTP, with each connection's transport in its requests' state: it is how one is dropped."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:
-        super().connection_made(_Joining(transport))
-        self.app_state: dict[str, Any] = {**self.app_state, "transport": transport}
-
-
-class _Joining:
-    """A transport that sends what is written in one turn of the loop at once: a reply's head with its body.
-
-    The server writes them apart, and sending is the most expensive part of a small reply.
-    """
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._loop = asyncio.get_running_loop()
-        self._written: list[bytes] = []
-
-    def write(self, content: bytes) -> None:
-        if not self._written:
-            self._loop.call_soon(self._send)
-        self._written.append(content)
-
-    def close(self) -> None:
-        self._send()
-        self._transport.close()
-
-    def _send(self) -> None:
-        if self._written:
-            self._transport.write(b"".join(self._written))
-            self._written.clear()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)

@@ -27,7 +27,7 @@ from opper_batch.sinks.jsonl import JsonlFormat
 from opper_batch.sinks.parquet import ParquetFormat
 from opper_batch.sinks.places import artifacts_dir, sandbox_path, sandbox_table, suffix_of
 
-__all__ = ["Sink", "Writer", "artifacts_dir", "open_sink", "sandbox_path", "sandbox_table"]
+__all__ = ["Mode", "Sink", "Writer", "artifacts_dir", "open_sink", "sandbox_path", "sandbox_table"]
 
 Mode = Literal["replace", "append", "upsert"]
 
@@ -81,6 +81,8 @@ def open_sink(
     """
     if (path is None) == (duckdb is None):
         raise DefinitionError("[sink] needs either path or duckdb")
+    if "\0" in (path or duckdb or ""):
+        raise DefinitionError("[sink] names a file with a null character: take it out")
     if duckdb is not None:
         if not duckdb or not table:
             raise DefinitionError("[sink] with duckdb needs a file name and a table")

@@ -62,7 +62,12 @@ def publish(temporary: Path, final: Path) -> None:
 def publish_new(temporary: Path, final: Path) -> None:
     """Like ``publish``, but never in place of a file that came to be in the meantime: FileExistsError."""
     sync(temporary)
-    final.hardlink_to(temporary)
+    try:
+        final.hardlink_to(temporary)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        temporary.rename(final)
     sync(final.parent)
 
 

@@ -48,7 +48,7 @@ class IpcFormat:
 
     def check(self, paths: Sequence[str]) -> tuple[int, pa.Schema]:
         """Files say how many rows they hold; streams are read through to count them."""
-        return _checked(paths, _ipc_shape)
+        return _checked(paths, ipc_shape)
 
     def read(self, path: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
         with _readable(path, "Arrow IPC"), pa.OSFile(path) as file:
@@ -97,7 +97,8 @@ def _parquet_batch_rows(file: ParquetFile) -> int:
     return min((fitting_rows(group.num_rows, group.total_byte_size) for group in groups), default=1)
 
 
-def _ipc_shape(path: str) -> tuple[int, pa.Schema]:
+def ipc_shape(path: str) -> tuple[int, pa.Schema]:
+    """The rows and the schema of one Arrow IPC file or stream."""
     with _readable(path, "Arrow IPC"), pa.OSFile(path) as file:
         if _is_ipc_file(file):
             reader = pa.ipc.open_file(file)

@@ -45,15 +45,12 @@ def _expand(text: str) -> list[Found]:
     if not text:
         raise SourceError("the source's path is empty: name a file, a folder or a glob")
     if path.is_dir():
-        return _under(
-            path, _walk(path), f"{text} holds no file to read: it is empty, or all its files are hidden"
-        )
+        nothing = f"{text} holds no file to read: it is empty, or all its files are hidden"
+        return _under(path, _walk(path), nothing)
     if path.is_file():
         return [Found(text)]
     if os.path.lexists(path):
-        raise SourceError(
-            f"{text} is not a regular file, and a source is read more than once: copy it to a file"
-        )
+        _refuse_irregular(text)
     if glob.has_magic(text):
         return _match(text)
     raise SourceError(f"there is no file {text}: check the path; relative paths start at {Path.cwd()}")
@@ -61,7 +58,9 @@ def _expand(text: str) -> list[Found]:
 
 def _match(pattern: str) -> list[Found]:
     root, tail = _split_pattern(Path(pattern))
-    matches = (str(match) for match in root.glob(tail) if match.is_file() and _is_visible(match, root, tail))
+    matches = (
+        str(match) for match in root.glob(tail) if not match.is_dir() and _is_visible(match, root, tail)
+    )
     return _under(
         root, matches, f"no file matches {pattern}: check the pattern; it is looked for from {Path.cwd()}"
     )
@@ -95,18 +94,17 @@ def _walk(root: Path) -> Iterator[str]:
             continue
         seen.add(real)
         for entry in _entries(folder):
-            if entry.is_file():
-                yield entry.path
-            elif entry.is_dir() and entry.is_symlink():
-                waiting.append(entry.path)
-            elif entry.is_dir():
-                waiting.appendleft(entry.path)
+            if not os.path.isdir(entry):
+                yield entry
+            elif os.path.islink(entry):
+                waiting.append(entry)
+            else:
+                waiting.appendleft(entry)
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str) -> list[str]:
     try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if entry.name[0] not in "_."]
+        return [os.path.join(folder, name) for name in os.listdir(folder) if name[0] not in "_."]
     except OSError as error:
         raise SourceError(f"the folder {folder} cannot be read: {error.strerror}") from error
 
@@ -115,12 +113,21 @@ def _under(root: Path, paths: Iterable[str], nothing: str) -> list[Found]:
     ordered = sorted(paths, key=lambda path: Path(path).parts)
     # A file and a link to it are the same rows: the file itself wins, whichever comes first.
     kept = {os.path.realpath(path): path for path in sorted(ordered, key=os.path.islink, reverse=True)}
+    for path in ordered:
+        _refuse_irregular(path)
     files = [
         Found(path, _partition(Path(path), root)) for path in ordered if kept[os.path.realpath(path)] == path
     ]
     if not files:
         raise SourceError(nothing)
     return files
+
+
+def _refuse_irregular(path: str) -> None:
+    """A pipe cannot be read twice; what a link to nothing stood for would be missing without a word."""
+    if not os.path.isfile(path):
+        what = "is a link that leads nowhere" if os.path.islink(path) else "is not a regular file"
+        raise SourceError(f"{path} {what}, and a source is read more than once: put the file itself there")
 
 
 def _partition(path: Path, root: Path) -> Partition:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from opper_batch.errors import MachineError, OpperBatchError, SourceError
-from opper_batch.sources.arrow_formats import IpcFormat
+from opper_batch.sources.arrow_formats import IpcFormat, ipc_shape
 from opper_batch.sources.contract import BATCH_ROWS, Checked, check_batch_rows, check_names
 from opper_batch.sources.places import first_line
 from opper_batch.sources.slices import sliced
@@ -68,9 +68,9 @@ class SpooledSource:
             self._fill(self._path)
         except OSError as error:
             raise _disk_error(error, self.name) from error
-        rows, schema = IpcFormat().check([self._path])
+        rows, schema = ipc_shape(self._path)
         check_names(schema.names, self.name)
-        return Checked(rows, schema)
+        return Checked(rows, schema.remove_metadata())
 
 
 def write_stream(reader: pa.RecordBatchReader, path: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""What the sandbox's tests share: a running sandbox, and one way to ask it."""
+"""What the sandbox's tests share: sandboxes that end with the test."""
 
 from __future__ import annotations
 
@@ -6,36 +6,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
-import httpx
 import pytest
+from sandbox_asking import Asker
 
 from opper_batch.sandbox import Sandbox, Script
-
-TICKET = {
-    "type": "object",
-    "properties": {
-        "category": {"type": "string", "enum": ["billing", "bug", "how_to", "other"]},
-        "priority": {"type": "integer", "description": "1 whenever, 5 right now. Whole number. From 1 to 5."},
-        "topics": {"type": "array", "items": {"type": "string"}},
-        "refund": {"anyOf": [{"type": "number"}, {"type": "null"}]},
-    },
-    "required": ["category", "priority", "topics", "refund"],
-    "additionalProperties": False,
-}
-
-
-class Asker:
-    """A client of one sandbox that sends a key."""
-
-    def __init__(self, sandbox: Sandbox) -> None:
-        self.sandbox = sandbox
-        self.http = httpx.Client(base_url=sandbox.url, headers={"Authorization": "Bearer secret-key"})
-
-    def call(self, value: object = "a question", **fields: Any) -> httpx.Response:
-        return self.http.post("/v3/call", json={"name": "triage", "input": value, **fields})
-
-    def statuses(self, count: int, **fields: Any) -> list[int]:
-        return [self.call(number, **fields).status_code for number in range(count)]
 
 
 @pytest.fixture

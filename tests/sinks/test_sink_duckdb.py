@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from opper_batch.sinks import Sink, open_sink
 def write(sink: Sink, table: pa.Table, then: Callable[[], object] = lambda: None) -> None:
     sink.check(table.schema)
     with sink.open(table.schema) as writer:
-        for batch in table.to_batches(max_chunksize=3):
+        for batch in table.to_batches(max_chunksize=5_000):
             writer.write(batch)
         then()
 
@@ -247,7 +248,7 @@ def test_missing_keys_and_unknown_modes_are_refused(database: Path) -> None:
     with pytest.raises(DefinitionError, match="needs a key"):
         open_sink(duckdb=str(database), table="t", mode="upsert")
     with pytest.raises(DefinitionError, match='"merge" is none of'):
-        open_sink(duckdb=str(database), table="t", mode="merge")  # type: ignore[arg-type]
+        open_sink(duckdb=str(database), table="t", mode="merge")
     with pytest.raises(DefinitionError, match="source's columns"):
         open_sink(duckdb=str(database), table="t", mode="append")
     with pytest.raises(SinkError, match='no column "nope"'):
@@ -318,6 +319,27 @@ def test_an_exception_while_writing_leaves_the_database_byte_for_byte(database: 
     before = database.read_bytes()
     with pytest.raises(ZeroDivisionError):
         write(sink, table, then=lambda: 1 / 0)
+    assert database.read_bytes() == before
+    assert os.listdir(database.parent) == [database.name]
+
+
+@pytest.mark.parametrize("mode", ["replace", "append", "upsert"])
+def test_a_disk_that_fills_while_publishing_changes_nothing(database: Path, mode: Any) -> None:
+    rows(database, "CREATE TABLE other AS SELECT md5(random()::VARCHAR) AS x FROM range(300_000); SELECT 1")
+    table = pa.table({"id": range(130_000), "t_status": ["ok"] * 130_000})
+    options = {"mode": mode, "key": ["id"], "source_columns": ["id"], "status_columns": ["t_status"]}
+    sink = open_sink(duckdb=str(database), table="t", **options)
+    write(sink, table.slice(0, 2))
+    before = database.read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (len(before) // 2, hard)
+    )  # the staged rows fit, the table does not
+    try:
+        with pytest.raises(MachineError, match=r"Could not write file .*File too large"):
+            write(sink, table)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert database.read_bytes() == before
     assert os.listdir(database.parent) == [database.name]
 

@@ -165,7 +165,7 @@ def test_types_are_in_the_file_and_not_declared(tmp_path: Path) -> None:
 def test_batches_of_huge_cells_are_bounded_in_bytes(tmp_path: Path) -> None:
     import os
 
-    cells = [os.urandom(1_000_000) for _ in range(100)]
+    cells = [os.urandom(1_000_000) for _ in range(50)]
     pq.write_table(pa.table({"a": cells}), tmp_path / "rows.parquet")
     sizes = [batch.nbytes for batch in open_source(path=tmp_path / "rows.parquet").batches()]
     assert len(sizes) > 1

@@ -12,8 +12,6 @@ import pytest
 from opper_batch.errors import DefinitionError
 from opper_batch.sources.cells import BadCell, cell_types
 
-UTC = dt.timezone.utc  # noqa: UP017  (the spelling that Arrow's values compare with)
-
 GOOD = [
     ("VARCHAR", " x ", " x "),
     ("BOOLEAN", "TRUE", True),
@@ -35,8 +33,8 @@ GOOD = [
     ("TIMESTAMP", "2024-01-31 10:30:00.5", dt.datetime(2024, 1, 31, 10, 30, 0, 500000)),
     ("TIMESTAMP", "2024-01-31", dt.datetime(2024, 1, 31)),
     ("TIMESTAMP_S", "2024-01-31 10:30:00", dt.datetime(2024, 1, 31, 10, 30)),
-    ("TIMESTAMPTZ", "2024-01-31T10:30:00+02:00", dt.datetime(2024, 1, 31, 8, 30, tzinfo=UTC)),
-    ("TIMESTAMPTZ", "2024-01-31 10:30:00Z", dt.datetime(2024, 1, 31, 10, 30, tzinfo=UTC)),
+    ("TIMESTAMPTZ", "2024-01-31T10:30:00+02:00", dt.datetime(2024, 1, 31, 8, 30, tzinfo=dt.UTC)),
+    ("TIMESTAMPTZ", "2024-01-31 10:30:00Z", dt.datetime(2024, 1, 31, 10, 30, tzinfo=dt.UTC)),
     ("UUID", "123e4567-E89b-12d3-a456-426614174000", "123e4567-E89b-12d3-a456-426614174000"),
 ]
 
@@ -89,7 +87,7 @@ def test_a_cell_that_does_not_fit_is_found_and_never_bent(declared: str, cell: s
     "declared", ["INTEGER[]", "STRUCT(a INTEGER)", "BLOB", "INTERVAL", "JSON", "ENUM('a')"]
 )
 def test_types_that_text_cells_cannot_hold_are_refused(declared: str) -> None:
-    with pytest.raises(DefinitionError, match="declare 'c' as .*, which a text cell cannot hold"):
+    with pytest.raises(DefinitionError, match=r"declare 'c' as .*, which a text cell cannot hold"):
         cell_types({"c": declared})
 
 

@@ -131,7 +131,7 @@ def _tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return names, draw(st.lists(st.lists(_CELLS, min_size=width, max_size=width), max_size=12))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(table=_tables(), size=st.integers(1, 15), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
 def test_any_table_of_text_comes_back_equal(
     tmp_path_factory: pytest.TempPathFactory,

@@ -167,7 +167,7 @@ _ROWS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(rows=_ROWS, size=st.integers(1, 12), ascii_only=st.booleans())
 def test_any_rows_come_back_equal(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], size: int, ascii_only: bool

@@ -80,7 +80,6 @@ def test_links_in_circles_neither_hang_nor_double_rows(tmp_path: Path) -> None:
     (tmp_path / "y/other").symlink_to(tmp_path / "x")
     (tmp_path / "a_again.csv").symlink_to(tmp_path / "x/a.csv")
     (tmp_path / "linked").symlink_to(tmp_path.parent / "elsewhere")
-    (tmp_path / "self").symlink_to(tmp_path / "self")
     assert names_of(tmp_path, tmp_path) == ["linked/c.csv", "x/a.csv", "y/b.csv"]
     assert names_of(tmp_path, str(tmp_path / "**/*.csv")) == ["x/a.csv", "y/b.csv"]
 
@@ -92,15 +91,19 @@ def test_links_in_circles_neither_hang_nor_double_rows(tmp_path: Path) -> None:
         ("*.none", r"no file matches .*\*\.none: check the pattern"),
         ("empty", "empty holds no file to read"),
         ("pipe.csv", "pipe.csv is not a regular file"),
-        ("dangling.csv", "dangling.csv is not a regular file"),
+        ("dangling.csv", "dangling.csv is a link that leads nowhere"),
         ("rows.txt", r"rows.txt has no suffix that says its format: known are .csv, .tsv, .parquet"),
         ("rows.csv.gz", "rows.csv.gz is compressed: decompress it first"),
+        ("broken", "self.csv is a link that leads nowhere"),
+        ("broken/*", "self.csv is a link that leads nowhere"),
         ("mixed", r"b.tsv and .*a.csv are of different formats"),
     ],
 )
 def test_what_cannot_be_opened_is_one_sentence(tmp_path: Path, path: str, said: str) -> None:
     make(tmp_path, "rows.txt", "rows.csv.gz", "mixed/a.csv", "mixed/b.tsv")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/self.csv").symlink_to(tmp_path / "broken/self.csv")
     (tmp_path / "dangling.csv").symlink_to("nowhere")
     os.mkfifo(tmp_path / "pipe.csv")
     with pytest.raises(SourceError, match=said):

@@ -75,7 +75,7 @@ def test_a_stream_that_breaks_is_refused_for_good(tmp_path: Path) -> None:
     source = open_source(table=pa.RecordBatchReader.from_batches(TABLE.schema, broken()), spool=tmp_path)
     for _ in range(2):
         with pytest.raises(
-            SourceError, match="the Arrow stream failed while it was read: the other end hung up$"
+            SourceError, match=r"the Arrow stream failed while it was read: the other end hung up$"
         ):
             source.check()
 
