@@ -5,6 +5,7 @@
 CREATE TABLE IF NOT EXISTS runs (
     id        INTEGER PRIMARY KEY,
     started   REAL    NOT NULL,
+    origin    TEXT    NOT NULL,  -- the gateway whose answers it asked for
     ended     REAL,
     exit_code INTEGER,
     published INTEGER NOT NULL DEFAULT 0,

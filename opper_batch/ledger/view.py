@@ -75,6 +75,7 @@ class RunRecord:
 
     id: int
     started: float
+    origin: str
     ended: float | None
     exit_code: int | None
     published: bool
@@ -152,7 +153,7 @@ class View:
     def runs(self) -> list[RunRecord]:
         """Every run, oldest first."""
         rows = self._connection.execute(
-            "SELECT id, started, ended, exit_code, published, rows, options, summary FROM runs ORDER BY id"
+            "SELECT id, started, origin, ended, exit_code, published, rows, options, summary FROM runs ORDER BY id"
         )
         return [_run(*row) for row in rows]
 
@@ -183,10 +184,10 @@ class View:
             yield from self._connection.execute(statement.format(marks=marks), chunk)
 
 
-def _run(id: int, started: float, ended: float | None, exit_code: int | None, *rest: Any) -> RunRecord:
-    published, rows, options, summary = rest
+def _run(id: int, started: float, origin: str, ended: float | None, *rest: Any) -> RunRecord:
+    exit_code, published, rows, options, summary = rest
     options, summary = json.loads(options), json.loads(summary or "{}")
-    return RunRecord(id, started, ended, exit_code, bool(published), rows, options, summary)
+    return RunRecord(id, started, origin, ended, exit_code, bool(published), rows, options, summary)
 
 
 def _known(row: tuple[Any, ...]) -> Known:

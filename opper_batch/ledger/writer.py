@@ -32,6 +32,7 @@ _GROUP = 256
 _Statement = tuple[str, tuple[Any, ...]]
 _Write = tuple[Sequence[_Statement], "Future[int]"]
 
+_RUN = "INSERT INTO runs (started, origin, options) VALUES (?, ?, ?)"
 _OUTCOME = """
     INSERT INTO outcomes (key, run, template, ok, final, error, reply, model, cost, input_tokens,
         output_tokens, latency_ms, attempts, throttled, trace, artifacts, at)
@@ -68,10 +69,10 @@ class Ledger:
             raise
         self.run = 0
 
-    def begin(self, options: Mapping[str, Any]) -> int:
+    def begin(self, *, origin: str, options: Mapping[str, Any]) -> int:
         """A new run; gives its id, which is larger than every earlier one's."""
         self.run = self._do(
-            ("INSERT INTO runs (started, options) VALUES (?, ?)", (time.time(), json.dumps(dict(options))))
+            (_RUN, (time.time(), origin, json.dumps(dict(options))))
         )
         return self.run
 

@@ -2,8 +2,8 @@
 
 from opper_batch.runs.execute import Ended, execute
 from opper_batch.runs.inspect import Failure, export, failures, report_of, status, statuses
+from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.planning import Plan, StepPlan, plan
-from opper_batch.runs.setting import Options, Progress
 
 __all__ = [
     "Ended",

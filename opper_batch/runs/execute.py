@@ -16,22 +16,17 @@ from opper_batch.calls import Asking, Policy, Step
 from opper_batch.client import Client, Gate, Gateway, HttpxTransport, StepRules
 from opper_batch.client.artifacts import Artifacts
 from opper_batch.engines import LocalEngine
-from opper_batch.errors import DefinitionError, OpperBatchError
+from opper_batch.errors import OpperBatchError
 from opper_batch.ledger import Ledger, View
 from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
 from opper_batch.report import Counts, Summary
+from opper_batch.runs.options import Options, Progress
+from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.publish import publish
-from opper_batch.runs.setting import (
-    DEFAULT_CONCURRENCY,
-    Options,
-    Progress,
-    Setting,
-    check_options,
-    gateway,
-    resolve,
-)
+from opper_batch.runs.setting import Setting, resolve
 
+DEFAULT_CONCURRENCY = 32
 INTERRUPTED = 130
 _TELL_SECONDS = 0.1
 
@@ -50,22 +45,20 @@ def execute(pipeline: Pipeline, options: Options) -> Ended:
 
     What is wrong before the first call is raised; what stops the run later is in ``Ended.error``.
     """
-    check_options(options)
-    allowed = allowed_failures(options.max_failed)
     with ExitStack() as stack:
         options = stack.enter_context(_sandboxed(options))
-        target = gateway(options, key_needed=True)
+        target = callable_gateway(options)
         setting = resolve(pipeline, options)
         ledger = stack.enter_context(Ledger(setting.ledger_path))
         view = stack.enter_context(ledger.view())
-        ledger.begin(options.said())
+        ledger.begin(origin=setting.origin, options=options.said())
         run = _Run(setting, options, target, ledger, view)
         error = run.settle()
         counts, output = Counts(), None
         if error is None:
             counts, error = run.publish()
             output = setting.sink.target if setting.sink and error is None else None
-        code = _exit_code(error, counts, allowed)
+        code = _exit_code(error, counts, options)
         summary = run.summary(counts, output).ended(code, str(error) or "interrupted" if error else None)
         ledger.finish(exit_code=code, published=error is None, rows=counts.rows, summary=summary.as_json())
         return Ended(summary, error, setting)
@@ -195,25 +188,7 @@ def _sandboxed(options: Options) -> Iterator[Options]:
         yield replace(options, sandbox=sandbox)
 
 
-def allowed_failures(text: float | str) -> tuple[float, bool]:
-    """``10`` is ten rows, ``2%`` a share of all rows: the number, and whether it is a share."""
-    share = isinstance(text, str) and text.strip().endswith("%")
-    try:
-        number = float(str(text).strip().rstrip("%"))
-        if not 0 <= number < float("inf"):
-            raise ValueError
-    except ValueError:
-        raise DefinitionError(
-            f"max_failed = {text!r}: give a number of rows like 10, or a share like 2%"
-        ) from None
-    return number, share
-
-
-def _exit_code(error: BaseException | None, counts: Counts, allowed: tuple[float, bool]) -> int:
-    if isinstance(error, OpperBatchError):
-        return error.exit_code
+def _exit_code(error: BaseException | None, counts: Counts, options: Options) -> int:
     if error is not None:
         return getattr(error, "exit_code", INTERRUPTED)
-    number, share = allowed
-    bound = number / 100 * counts.rows if share else number
-    return 1 if counts.failed > bound else 0
+    return 0 if options.allows(counts.failed, counts.rows) else 1

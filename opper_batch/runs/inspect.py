@@ -12,8 +12,10 @@ from opper_batch.errors import DefinitionError, MachineError
 from opper_batch.ledger import RunRecord, Totals, View
 from opper_batch.pipeline import Pipeline
 from opper_batch.report import Report, Summary, duration, totals_text
+from opper_batch.runs.options import Options
+from opper_batch.runs.places import ledger_path, state_dir
 from opper_batch.runs.publish import publish
-from opper_batch.runs.setting import Options, ledger_path, resolve, state_dir
+from opper_batch.runs.setting import resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,7 @@ class Failure:
 def export(pipeline: Pipeline, options: Options) -> Summary:
     """Write the sink from what the ledger holds now; rows that were not asked yet are skipped, saying so."""
     started = time.monotonic()
-    setting = resolve(pipeline, options)
+    setting = resolve(pipeline, options, looking=True)
     if setting.sink is None:
         raise DefinitionError(f"pipeline {pipeline.name!r} has no sink; add one, or give --sink")
     with setting.view() as view:
@@ -50,7 +52,7 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
 
 def failures(pipeline: Pipeline, options: Options) -> Iterator[Failure]:
     """Every failed row, in source order."""
-    setting = resolve(pipeline, options)
+    setting = resolve(pipeline, options, looking=True)
     with setting.view() as view:
         for projected in setting.projected(setting.steps, view):
             batch, key = projected.batch, setting.pipeline.source.key

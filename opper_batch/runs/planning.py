@@ -11,7 +11,9 @@ from opper_batch.ledger import Totals, View
 from opper_batch.pipeline import Pipeline
 from opper_batch.records import Call
 from opper_batch.report import duration, money
-from opper_batch.runs.setting import DEFAULT_CONCURRENCY, Options, Setting, check_options, gateway, resolve
+from opper_batch.runs.execute import DEFAULT_CONCURRENCY
+from opper_batch.runs.options import Options
+from opper_batch.runs.setting import Setting, resolve
 from opper_batch.seen import Seen
 
 
@@ -76,7 +78,6 @@ class Plan:
 
 def plan(pipeline: Pipeline, options: Options) -> Plan:
     """Count what would be asked. Reads the source and the ledger; sends and writes nothing."""
-    check_options(options)
     setting = resolve(pipeline, options)
     with setting.view() as view:
         policy = Policy(_NO_RUN, options.retry_failed, options.refresh)
@@ -86,7 +87,7 @@ def plan(pipeline: Pipeline, options: Options) -> Plan:
         )
     return Plan(
         pipeline=setting.pipeline.name,
-        gateway=gateway(options, key_needed=False).origin,
+        gateway=setting.origin,
         source=setting.source.describe(),
         rows=setting.checked.rows,
         output=setting.sink.target if setting.sink else None,

@@ -13,7 +13,8 @@ from opper_batch.ledger import View
 from opper_batch.projection import Answer, Projected
 from opper_batch.records import Usage
 from opper_batch.report import Counts, failures_by_reason
-from opper_batch.runs.setting import METADATA_TYPES, Setting, output_schema
+from opper_batch.runs.places import METADATA_TYPES, output_schema
+from opper_batch.runs.setting import Setting
 from opper_batch.seen import Seen
 
 _MOST_REASONS = 1_000

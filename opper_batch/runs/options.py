@@ -1,0 +1,86 @@
+"""How to run: a frozen value, checked when it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from opper_batch.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from opper_batch.sandbox import Sandbox
+
+_UNSAID = ("progress", "sandbox")
+
+
+class Progress(NamedTuple):
+    """How a run stands; ``rows`` and ``total_rows`` are those of the step that is running."""
+
+    step: str
+    rows: int
+    total_rows: int
+    calls: int
+    failed: int
+    throttled: int
+    cost: float
+    in_flight: int
+    paused: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line and ``ob.run`` may set beside the pipeline. Seconds, and US dollars.
+
+    ``sandbox`` True starts an embedded gateway; a Sandbox that runs is used as it is. ``max_failed`` is a
+    number of rows, or a share like ``"2%"``. Raises DefinitionError for what makes no sense.
+    """
+
+    limit: int | None = None
+    source: str | None = None
+    sink: str | None = None
+    sandbox: bool | Sandbox = False
+    base_url: str | None = None
+    concurrency: int | None = None
+    requests_per_minute: float | None = None
+    max_cost: float | None = None
+    deadline: float | None = None
+    max_failed: float | str = 0
+    retry_failed: bool = True
+    refresh: bool = False
+    state_dir: str | Path | None = None
+    progress: Callable[[Progress], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("limit", "concurrency", "requests_per_minute", "deadline"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise DefinitionError(f"{name} = {value}: must be above 0")
+        if self.max_cost is not None and not self.max_cost >= 0:
+            raise DefinitionError(f"max_cost = {self.max_cost}: must not be below 0")
+        self.allows(0, 0)
+
+    def allows(self, failed: int, rows: int) -> bool:
+        """Whether so many failed rows are few enough."""
+        text = str(self.max_failed).strip()
+        try:
+            number = float(text.removesuffix("%"))
+        except ValueError:
+            number = -1.0
+        if not 0 <= number < float("inf"):
+            raise DefinitionError(
+                f"max_failed = {self.max_failed!r}: give a number of rows like 10, or a share like 2%"
+            )
+        return failed <= (number / 100 * rows if text.endswith("%") else number)
+
+    def said(self) -> dict[str, str]:
+        """What differs from the defaults, as text, for the ledger."""
+        given = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        default = {entry.name: entry.default for entry in fields(self)}
+        return {
+            name: str(value)
+            for name, value in given.items()
+            if name not in _UNSAID and value != default[name]
+        }

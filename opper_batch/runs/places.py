@@ -1,0 +1,100 @@
+"""Where things are: the gateway, the ledger, the sink. The sandbox's are never those of a real run."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from opper_batch.client.gateway import PRODUCTION, SANDBOX_ORIGIN, Gateway
+from opper_batch.ledger import View
+from opper_batch.pipeline import METADATA, Pipeline
+from opper_batch.runs.options import Options
+from opper_batch.sinks import Sink, open_sink, sandbox_path, sandbox_table
+
+_METADATA_TYPES = (
+    pa.string(),  # status
+    pa.string(),  # error
+    pa.string(),  # model
+    pa.float64(),  # cost
+    pa.int64(),  # input_tokens
+    pa.int64(),  # output_tokens
+    pa.int64(),  # latency_ms
+    pa.int64(),  # attempts
+    pa.bool_(),  # cached
+    pa.string(),  # trace_uuid
+    pa.string(),  # key
+)
+METADATA_TYPES = dict(zip(METADATA, _METADATA_TYPES, strict=True))
+
+
+def callable_gateway(options: Options) -> Gateway:
+    """The gateway to call; DefinitionError without a key. With a sandbox it is the one that runs."""
+    if options.sandbox and options.sandbox is not True:
+        return Gateway.at(options.sandbox.url, key="sandbox", sandbox=True)
+    return Gateway.from_environment(options.base_url)
+
+
+def origin(options: Options) -> str:
+    """The gateway that a run with these options would ask; no key is needed to know."""
+    if options.sandbox:
+        return SANDBOX_ORIGIN
+    url = options.base_url or os.environ.get("OPPER_BASE_URL", "").strip() or PRODUCTION
+    return Gateway.at(url, key="").origin
+
+
+def latest_origin(path: Path, options: Options) -> str:
+    """The gateway whose answers are looked at: the one named, or that of the latest run."""
+    if options.base_url is None and path.exists():
+        with View(path) as view:
+            if runs := view.runs():
+                return runs[-1].origin
+    return origin(options)
+
+
+def state_dir(options: Options) -> Path:
+    """``--state-dir``, ``OPPER_BATCH_HOME``, or ``.opper_batch`` here."""
+    return Path(options.state_dir or os.environ.get("OPPER_BATCH_HOME") or ".opper_batch")
+
+
+def ledger_path(pipeline: Pipeline, options: Options) -> Path:
+    """A ledger for each pipeline, and one of its own for what the sandbox answers."""
+    suffix = ".sandbox.ledger" if options.sandbox else ".ledger"
+    return state_dir(options) / (pipeline.name + suffix)
+
+
+def output_schema(schema: pa.Schema, pipeline: Pipeline) -> pa.Schema:
+    """The columns that come out: the source's, the steps', then each step's metadata."""
+    fields = [*schema]
+    for step in pipeline.steps:
+        fields += step.columns.arrow
+    for step in pipeline.steps:
+        fields += [pa.field(f"{step.name}_{suffix}", kind) for suffix, kind in METADATA_TYPES.items()]
+    return pa.schema(fields)
+
+
+def checked_sink(pipeline: Pipeline, schema: pa.Schema, *, sandbox: bool) -> Sink | None:
+    """The pipeline's sink, found fit for what a source of this schema leads to; None when it has none."""
+    spec = pipeline.sink
+    if spec is None:
+        return None
+    sink = open_sink(
+        path=sandbox_path(spec.path) if spec.path and sandbox else spec.path,
+        duckdb=spec.duckdb,
+        table=sandbox_table(spec.table) if spec.table and sandbox else spec.table,
+        mode=spec.mode,
+        key=pipeline.source.key,
+        source_columns=schema.names,
+        status_columns=[f"{step.name}_status" for step in pipeline.steps],
+        metadata=_file_metadata(pipeline, sandbox),
+    )
+    sink.check(output_schema(schema, pipeline))
+    return sink
+
+
+def _file_metadata(pipeline: Pipeline, sandbox: bool) -> dict[str, str]:
+    written = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    synthetic = {"opper_batch.sandbox": "synthetic answers"} if sandbox else {}
+    return {"opper_batch.pipeline": pipeline.name, "opper_batch.written": written, **synthetic}

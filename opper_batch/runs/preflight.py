@@ -1,0 +1,58 @@
+"""Before anything is called: every row's key is one of its own, and every row can be sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from opper_batch.calls import Step
+from opper_batch.errors import SourceError
+from opper_batch.inputs import encode_inputs
+from opper_batch.protocol import digest_of
+from opper_batch.seen import Seen
+from opper_batch.sources import Source, missing_column_error
+
+BATCH_ROWS = 8_192
+
+
+def check_rows(source: Source, *, key: Sequence[str], first: Step) -> None:
+    """One pass, where one is needed: raises SourceError naming row and column."""
+    for name in key:
+        if name not in source.schema.names:
+            raise missing_column_error(source.schema, name, where=f"source.key: {source.name}")
+    read_here = [name for name in first.inputs if name in source.schema.names]
+    floats = any(_holds_floats(source.schema.field(name).type) for name in read_here)
+    if not key and not floats:
+        return
+    seen, first_row = Seen(), 1
+    for batch in source.batches(BATCH_ROWS):
+        if key:
+            _check_key(batch, key, seen, first_row=first_row, name=source.name)
+        if floats:
+            encode_inputs(batch, read_here, nan=first.nan, first_row=first_row)
+        first_row += batch.num_rows
+    seen.close()
+
+
+def _check_key(batch: pa.RecordBatch, key: Sequence[str], seen: Seen, *, first_row: int, name: str) -> None:
+    for column in key:
+        nulls = batch.column(column).is_null().to_pylist()
+        if True in nulls:
+            row = first_row + nulls.index(True)
+            raise SourceError(f"{name}, row {row}: key column {column!r} is null; give every row a key")
+    repeated = seen.add([digest_of(text) for text in encode_inputs(batch, key, nan="null")])
+    if True in repeated:
+        row = first_row + repeated.index(True)
+        raise SourceError(
+            f"{name}, row {row}: its key ({', '.join(key)}) is that of an earlier row; "
+            "make it unique, or name more columns in source.key"
+        )
+
+
+def _holds_floats(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _holds_floats(kind.value_type)
+    if pa.types.is_nested(kind):
+        return any(_holds_floats(kind.field(index).type) for index in range(kind.num_fields))
+    return bool(pa.types.is_floating(kind))
