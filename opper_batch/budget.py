@@ -12,14 +12,17 @@ _QUANTILE = 0.95
 class Budget:
     """A cap in USD that calls in flight cannot cross by more than what one costs above its estimate.
 
-    Each call reserves what 95 of 100 recent calls cost at most. ``cap`` None is no cap; ``paid`` is what
-    was spent before.
+    Each call reserves what 95 of 100 recent calls cost at most. Until the first one is over nothing is known
+    of what a call costs, so under a cap it goes alone. ``cap`` None is no cap; ``paid`` is what was spent
+    before.
     """
 
     def __init__(self, cap: float | None, *, paid: float = 0.0) -> None:
         self.cap = cap
         self.paid = paid
         self._reserved = 0.0
+        self._open = 0
+        self._blind = True
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
 
@@ -34,17 +37,23 @@ class Budget:
         """Whether one more call fits beside what is paid and reserved."""
         if self.cap is None:
             return True
+        if self._blind and self._open:
+            return False
         return self.paid + self._reserved + self.estimate <= self.cap and self.paid < self.cap
 
     def reserve(self) -> float:
         """Set the estimate aside for a call that leaves now; give the amount back to ``settle``."""
         amount = self.estimate
         self._reserved += amount
+        self._open += 1
         return amount
 
     def settle(self, reserved: float, cost: float | None) -> None:
         """The call is over; an unknown cost is valued at what was reserved."""
-        self._reserved -= reserved
+        self._blind = False
+        self._open -= 1
+        # Nothing is left of what was set aside when nothing is open, not even the rounding of many sums.
+        self._reserved = self._reserved - reserved if self._open else 0.0
         self.paid += reserved if cost is None else cost
         if cost is not None:
             self._learn(cost)

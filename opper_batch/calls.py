@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +13,10 @@ from opper_batch.errors import DefinitionError
 from opper_batch.inputs import encode_inputs, input_schema
 from opper_batch.ledger import View
 from opper_batch.pipeline import Pipeline, StepSpec
-from opper_batch.protocol import Template
+from opper_batch.protocol import Template, canonical
 from opper_batch.records import Call
 from opper_batch.sources import missing_column_error
+from opper_batch.text import printable, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,12 @@ class Step:
 
     def questions(self, batch: pa.RecordBatch, ready: Sequence[bool], *, first_row: int) -> list[Call | None]:
         """One call for each row that is ready; rows are encoded a batch at a time."""
-        if all(ready):
-            return list(self._calls(batch, first_row))
-        calls = self._calls(batch.filter(pa.array(ready, pa.bool_())), first_row)
-        return [next(calls) if row else None for row in ready]
-
-    def _calls(self, batch: pa.RecordBatch, first_row: int) -> Iterator[Call]:
-        for encoded in encode_inputs(batch, self.inputs, nan=self.nan, first_row=first_row):
-            yield Call(self.template.key(encoded), encoded)
+        # Every row is encoded, ready or not, so that an error names the row by its place in the source.
+        encoded = encode_inputs(batch, self.inputs, nan=self.nan, first_row=first_row)
+        return [
+            Call(self.template.key(text), text) if row else None
+            for text, row in zip(encoded, ready, strict=True)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ def prepare(pipeline: Pipeline, schema: pa.Schema, *, source: str, origin: str) 
 
 def _fields(pipeline: Pipeline, spec: StepSpec, schema: Mapping[str, Any]) -> dict[str, Any]:
     """A CallRequest without its input; what is not set is not sent."""
-    model = spec.model_dump(mode="json", include={"model"}, exclude_none=True).get("model")
+    model = spec.model_dump(include={"model"}, exclude_none=True).get("model")
     fields = {
         "name": pipeline.function(spec),
         "instructions": spec.instructions,
@@ -132,11 +130,10 @@ def _fields(pipeline: Pipeline, spec: StepSpec, schema: Mapping[str, Any]) -> di
         "output_schema": spec.columns.json_schema,
     }
     try:
-        json.dumps(fields, allow_nan=False)
+        canonical(fields)
     except (TypeError, ValueError) as error:
-        raise DefinitionError(
-            f"step {spec.name!r}: model, guard or request cannot be sent: {error}"
-        ) from None
+        reason = shortened(printable(str(error)))
+        raise DefinitionError(f"step {spec.name!r}: what it sends cannot be JSON: {reason}") from None
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from opper_batch.calls import Step
-from opper_batch.errors import BadOutput, CallError
+from opper_batch.errors import CallError
 from opper_batch.ledger import Known, View
 from opper_batch.protocol import decode, with_artifacts
 from opper_batch.records import Call
@@ -86,9 +86,6 @@ def _read(step: Step, known: Known) -> Answer:
         reply = decode(200, {}, outcome.reply)
         answer = with_artifacts(reply.data, outcome.artifacts, step.columns.names)
         return Answer("ok", values=step.columns.read(answer), known=known, key=outcome.key)
-    except BadOutput as error:
-        return Answer("failed", error.message, known=known, key=outcome.key)
     except CallError as error:
-        return Answer(
-            "failed", f"the kept answer cannot be read: {error.message}", known=known, key=outcome.key
-        )
+        reason = f"the kept answer can no longer be taken: {error.message}; --refresh asks anew"
+        return Answer("failed", reason, known=known, key=outcome.key)

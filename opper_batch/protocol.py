@@ -20,7 +20,7 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from opper_batch.errors import (
     AccessRefused,
@@ -38,6 +38,7 @@ CALL_PATH = "/v3/call"
 MODELS_PATH = "/v3/models"
 _OPERATION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _RETRYABLE = {408, 425}
+_LONGEST_WAIT = 1e9  # thirty years in seconds; whoever says more means the same
 _LARGEST = 2**53  # what a number in meta is believed up to: beyond it no count or cost is one
 
 
@@ -96,14 +97,14 @@ def decode(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     Header names are lower case. Raises Throttled (429), ServerFault (408, 425, 5xx), AccessRefused
     (401, 402, 403), CallRefused (any other refusal, redirects included) or BadReply (2xx without a reply).
     """
-    if status in (200, 202):
+    if 200 <= status < 300:
         return _reply(status, body)
     raise _refusal(status, headers, body)
 
 
 def decode_object(status: int, headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
-    """The JSON object of a plain 200; anything else is raised as the CallError it is."""
-    if status != 200:
+    """The JSON object of a plain answer; anything else is raised as the CallError it is."""
+    if not 200 <= status < 300:
         raise _refusal(status, headers, body)
     return _parsed(body)
 
@@ -127,7 +128,8 @@ def status_path(operation: Operation) -> str:
 def wrapped(data: bytes, reply: Reply) -> bytes:
     """A body as a 200 would have had it: the JSON a finished operation gave, with its 202's ``meta``."""
     meta = _object(_parsed(reply.raw).get("meta"))
-    return b'{"data":' + data + b',"meta":' + canonical(meta) + b"}"
+    # Not canonical(): JSON may write numbers too large for a float, and they are read as infinity.
+    return b'{"data":' + data + b',"meta":' + to_json(meta, inf_nan_mode="null") + b"}"
 
 
 def with_artifacts(answer: object, artifacts: Sequence[Artifact], names: Sequence[str]) -> object:
@@ -152,23 +154,23 @@ def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> f
     """Seconds to wait: ``retry-after-ms``, or ``Retry-After`` as seconds, a fraction or an HTTP date."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         value = headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,12}(\.\d*)?|\.\d+", value):
-            return float(value) * scale
+        if re.fullmatch(r"\d+(\.\d*)?|\.\d+", value):
+            return min(float(value) * scale, _LONGEST_WAIT)
     try:
         date = parsedate_to_datetime(headers.get("retry-after", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return max(0.0, (date - (now or datetime.now(UTC))).total_seconds())
+    return min(max(0.0, (date - (now or datetime.now(UTC))).total_seconds()), _LONGEST_WAIT)
 
 
 def error_text(status: int, body: bytes) -> str:
     """What a refusal says, from any of the shapes seen; safe to show, at most 300 characters."""
     text = body[:20_000].decode(errors="replace").strip()
+    if not text or text.startswith("<"):
+        text = _phrase(status) + (" (a page of HTML)" if text else "")
     with suppress(ValueError):
         text = _said(from_json(body)) or text
-    if not text or text.lstrip().startswith("<"):
-        text = _phrase(status) + (" (a page of HTML)" if text else "")
     return shortened(printable(text))
 
 
@@ -176,7 +178,10 @@ def _reply(status: int, body: bytes) -> Reply:
     fields = _parsed(body)
     meta = _object(fields.get("meta"))
     pending = status == 202 or meta.get("status") == "pending"
-    if "data" not in fields and not pending:
+    operations = _operations(meta) if pending else ()
+    if pending and not operations and fields.get("data") is None:
+        raise BadReply("the gateway's answer is pending and names no operation to wait for")
+    if "data" not in fields and not operations:
         raise BadReply("the gateway's answer has no data")
     return Reply(
         raw=body,
@@ -184,7 +189,7 @@ def _reply(status: int, body: bytes) -> Reply:
         usage=_usage(meta),
         model=next((name for name in _list(meta.get("models_used"))[::-1] if isinstance(name, str)), None),
         trace=_text(meta.get("trace_uuid")),
-        operations=_operations(meta) if pending else (),
+        operations=operations,
     )
 
 
@@ -197,8 +202,6 @@ def _operations(meta: Mapping[str, Any]) -> tuple[Operation, ...]:
                 "the gateway named a pending operation by an id that is not one", final=True
             )
         operations.append(Operation(found, _text(entry.get("type")) or "artifact"))
-    if not operations:
-        raise BadReply("the gateway answered 202 without a pending operation")
     return tuple(operations)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import floor, log10
 from typing import Any
 
 from opper_batch.ledger import Totals
@@ -96,6 +97,9 @@ class Report:
         return {"schema": 1, **self.summary, "latency_ms": self.latency_ms, "models": models}
 
     def __str__(self) -> str:
+        return printable("\n".join(self._lines()))
+
+    def _lines(self) -> list[str]:
         said = self.summary
         rows = f"{said['ok']:,} ok, {said['failed']:,} failed, {said['skipped']:,} skipped"
         tokens = f"{said['input_tokens']:,} tokens in, {said['output_tokens']:,} out"
@@ -113,7 +117,7 @@ class Report:
             f"  model   {name}: {number:,} answers, {money(cost)}" for name, number, cost in self.models
         ]
         lines += [f"  failed  {times:,} × {shortened(reason, 160)}" for reason, times in said["failures"]]
-        return "\n".join(lines)
+        return lines
 
 
 def summary_text(summary: Summary) -> str:
@@ -127,9 +131,7 @@ def summary_text(summary: Summary) -> str:
     if totals.calls:
         tokens = f"{totals.input_tokens:,} tokens in, {totals.output_tokens:,} out"
         lines.append(f"  cost    {money(totals.cost)}{_unpriced(totals)}, {tokens}")
-    lines += [
-        f"  failed  {times:,} × {printable(shortened(reason, 160))}" for reason, times in counts.failures[:5]
-    ]
+    lines += [f"  failed  {times:,} × {shortened(reason, 160)}" for reason, times in counts.failures[:5]]
     if len(counts.failures) > 5:
         lines.append(f"          and {len(counts.failures) - 5} more kinds; see opper-batch failures")
     if summary.in_doubt:
@@ -138,7 +140,7 @@ def summary_text(summary: Summary) -> str:
         lines.append(f"  output  {summary.output}")
     if summary.sandbox:
         lines.append("  The answers are synthetic: they come from the sandbox, and so do the costs.")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def totals_text(totals: Totals) -> str:
@@ -155,17 +157,19 @@ def failures_by_reason(reasons: Sequence[tuple[str, int]]) -> tuple[tuple[str, i
 
 
 def money(dollars: float) -> str:
-    """US dollars with as many decimals as the amount needs to be seen."""
-    return f"${dollars:,.2f}" if dollars >= 10 or dollars == 0 else f"${dollars:.4f}"
+    """US dollars with as many decimals as the amount needs to be seen, at least two of its digits."""
+    if dollars >= 10 or dollars == 0:
+        return f"${dollars:,.2f}"
+    return f"${dollars:.{max(4, 1 - floor(log10(abs(dollars))))}f}"
 
 
 def duration(seconds: float) -> str:
     """``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 5 min``."""
-    if seconds < 10:
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 

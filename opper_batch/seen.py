@@ -41,6 +41,9 @@ class Seen:
     def close(self) -> None:
         self._connection.close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def _known(self, digests: list[bytes]) -> list[bytes]:
         found: list[bytes] = []
         for start in range(0, len(digests), _CHUNK):

@@ -50,7 +50,6 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         code = commands.main(standalone_mode=False)
-        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = error.exit_code
@@ -60,11 +59,16 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, click.Abort) as error:
         click.echo("opper-batch: interrupted", err=True)
         code = getattr(error, "exit_code", 130)
+    _leave(code if isinstance(code, int) else 0)
+
+
+def _leave(code: int) -> NoReturn:
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has gone; nothing is left to say to them.
+        # Whoever read our output has gone; Python shall not complain of it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -74,7 +74,7 @@ def _live(name: str) -> Iterator[Callable[[Progress], None]]:
 
     columns = (
         TextColumn("{task.fields[name]}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=24),
         TextColumn("{task.fields[line]}", markup=False),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:

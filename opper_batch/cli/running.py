@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from opper_batch.cli.options import Duration, json_option, load, pipeline_argument, place_options, sink_option
 from opper_batch.errors import OpperBatchError
 from opper_batch.text import printable
+
+if TYPE_CHECKING:
+    from opper_batch.runs import Ended
 
 
 @click.command()
@@ -49,16 +52,20 @@ def run(path: str, rpm: float | None, as_json: bool, quiet: bool, **options: Any
         if as_json:
             click.echo(json.dumps({"exit": error.exit_code, "stopped": error.message}))
         raise
+    with suppress(BrokenPipeError):  # whoever read our output has gone; the exit code still tells
+        _tell(ended, as_json=as_json, quiet=quiet)
+    return ended.summary.exit
+
+
+def _tell(ended: Ended, *, as_json: bool, quiet: bool) -> None:
     summary = ended.summary
     if ended.error is not None:
         reason = summary.stopped if isinstance(ended.error, OpperBatchError) else _INTERRUPTED
         click.echo(f"opper-batch: {printable(reason or '')}", err=True)
     if not quiet:
         click.echo(str(summary), err=as_json)
-    sys.stderr.flush()
     if as_json:
         click.echo(json.dumps(summary.as_json()))
-    return summary.exit
 
 
 _INTERRUPTED = "interrupted; everything answered is kept, run again to go on"

@@ -1,64 +1,44 @@
-"""What a 202 leads to: its operations are polled and their artifacts fetched as soon as they are there.
+"""What a 202 leads to: its operations are polled, and what they made is fetched as soon as it is there.
 
 ``GET /v3/artifacts/{id}/status`` answers ``{id, status, url?, mime_type?, error?}`` with status processing,
-completed or failed; ``url`` is presigned and short-lived (getArtifactStatus). It is fetched by a client
-that holds no key, to a file named after the call's key.
+completed or failed; ``url`` is presigned and short-lived (getArtifactStatus).
 """
 
 from __future__ import annotations
 
-import os
-import re
-import time
-from collections.abc import Callable
-from contextlib import suppress
+import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import httpx
-
+from opper_batch.client.downloads import Downloads, LinkFailed
 from opper_batch.client.gate import Gate
 from opper_batch.client.gateway import Gateway
-from opper_batch.client.transport import BODY_CAP, CONNECT_SECONDS, Request, Transport
-from opper_batch.errors import CallRefused, MachineError, OperationFailed, ServerFault, Throttled, Unreachable
+from opper_batch.client.transport import Request, Transport
+from opper_batch.errors import AccessRefused, CallError, OperationFailed, Throttled
 from opper_batch.protocol import OperationStatus, decode_status, status_path
 from opper_batch.records import Artifact, Operation
 from opper_batch.text import printable, shortened
 
-FIRST_POLL_SECONDS = 1.0
-LONGEST_POLL_SECONDS = 15.0
-DEADLINE_SECONDS = 30 * 60.0
-_STEP = 1.5
-_PATIENCE = 5  # polls in a row that may go wrong: a fresh id may not be known everywhere yet
-_LINKS = 3
-_JSON = "application/json"
-_SUFFIXES = {
-    "image/jpeg": ".jpg",
-    "image/png": ".png",
-    "image/webp": ".webp",
-    "image/gif": ".gif",
-    "audio/mpeg": ".mp3",
-    "audio/mp3": ".mp3",
-    "audio/wav": ".wav",
-    "audio/ogg": ".ogg",
-    "video/mp4": ".mp4",
-    "video/webm": ".webm",
-    _JSON: ".json",
-    "text/plain": ".txt",
-}
+_GROWTH = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Fetched:
-    """A finished operation's content: a file here, or, when it is JSON, the text itself."""
+class Polling:
+    """When an operation is asked after: the first and the longest wait, and when to give up; in seconds.
 
-    artifact: Artifact | None = None
-    answer: bytes | None = None
+    So many ``mishaps`` in a row are forgiven: a fresh id may not be known everywhere yet. So many ``links``
+    are tried, since one may go stale before it is used.
+    """
+
+    first: float = 1.0
+    longest: float = 15.0
+    deadline: float = 30 * 60.0
+    mishaps: int = 5
+    links: int = 3
 
 
 class Artifacts:
-    """Polls operations and fetches what they made into ``folder``."""
+    """Waits for operations without a place at the gate, and fetches what they made into ``folder``."""
 
     def __init__(
         self,
@@ -67,116 +47,65 @@ class Artifacts:
         gate: Gate,
         *,
         folder: Path,
-        clock: Callable[[], float] = time.monotonic,
+        polling: Polling | None = None,
     ) -> None:
         self._gateway = gateway
         self._transport = transport
         self._gate = gate
-        self._folder = folder
-        self._clock = clock
-        self._keyless: httpx.AsyncClient | None = None
+        self._polling = polling or Polling()
+        self._downloads = Downloads(folder, loopback=gateway.is_loopback)
 
-    async def fetch(self, operation: Operation, *, name: str) -> Fetched:
-        """Wait for the operation and fetch its artifact; raises OperationFailed."""
-        for _ in range(_LINKS):
-            status = await self._completed(operation)
-            with suppress(httpx.HTTPStatusError):  # the link may have gone stale: a new poll gives a new one
-                return await self._downloaded(operation, status, name)
-        raise OperationFailed(f"artifact {operation.id}: its link is refused", final=False)
+    async def fetch(self, operation: Operation, *, name: str) -> Artifact | bytes:
+        """What the operation made: a file called ``name`` or, when it is JSON, the text itself.
 
-    async def close(self) -> None:
-        if self._keyless:
-            await self._keyless.aclose()
-
-    async def _completed(self, operation: Operation) -> OperationStatus:
-        deadline = self._clock() + DEADLINE_SECONDS
-        wait, mishaps = FIRST_POLL_SECONDS, 0
-        while True:
-            try:
-                status = await self._status(operation)
-                mishaps = 0
-            except (Unreachable, ServerFault, CallRefused) as error:
-                status, mishaps = OperationStatus("processing"), mishaps + 1
-                if mishaps > _PATIENCE:
-                    raise OperationFailed(f"polling {operation.id}: {error.message}", final=False) from None
-            if status.status == "completed" and status.url:
-                return status
-            if status.status == "failed":
-                reason = shortened(printable(status.error or "no reason given"))
-                raise OperationFailed(f"operation {operation.id} failed: {reason}", final=True)
-            if self._clock() + wait > deadline:
-                raise OperationFailed(f"operation {operation.id} did not end in 30 minutes", final=False)
-            await self._gate.sleep(wait)
-            wait = min(wait * _STEP, LONGEST_POLL_SECONDS)
-
-    async def _status(self, operation: Operation) -> OperationStatus:
-        request = Request("GET", self._gateway.url(status_path(operation)), self._gateway.headers)
-        response = await self._transport.send(request)
+        Raises OperationFailed, whose ``final`` says whether a later run may still get it.
+        """
         try:
-            return decode_status(response.status, response.headers, response.body)
-        except Throttled as error:
-            self._gate.pause(error.retry_after or FIRST_POLL_SECONDS)
-            return OperationStatus("processing")
-
-    async def _downloaded(self, operation: Operation, status: OperationStatus, name: str) -> Fetched:
-        url = self._checked(status.url or "")
-        try:
-            async with self._client().stream("GET", url) as response:
-                response.raise_for_status()
-                mime = _plain_mime(status.mime_type or response.headers.get("content-type", ""))
-                if mime == _JSON:
-                    return Fetched(answer=await _json(response))
-                path = self._folder / (name + _SUFFIXES.get(mime, ".bin"))
-                await self._save(response, path)
-                return Fetched(artifact=Artifact(operation.type, str(path), mime or None))
-        except httpx.TransportError as error:
-            message = f"artifact {operation.id} could not be fetched: {type(error).__name__}"
+            async with asyncio.timeout(self._polling.deadline):
+                return await self._fetched(operation, name)
+        except TimeoutError:
+            minutes = self._polling.deadline / 60
+            message = f"operation {operation.id} did not end in {minutes:g} minutes"
             raise OperationFailed(message, final=False) from None
 
-    def _checked(self, url: str) -> str:
-        parts = urlsplit(url)
-        plain = parts.scheme == "http" and self._gateway.is_loopback
-        if not parts.hostname or not (parts.scheme == "https" or plain):
-            raise OperationFailed("the artifact's link is not an https address", final=True)
-        return url
+    async def close(self) -> None:
+        await self._downloads.close()
 
-    async def _save(self, response: httpx.Response, path: Path) -> None:
-        """Stream to a temporary name beside ``path``, make it durable, then give it its name."""
-        temporary = path.with_name(f".{path.name}.part")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                async for chunk in response.aiter_raw():
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise MachineError(
-                f"artifact {path} cannot be written ({error.strerror}); make room and run again"
-            ) from None
+    async def _fetched(self, operation: Operation, name: str) -> Artifact | bytes:
+        reason = ""
+        for _ in range(self._polling.links):
+            status = await self._completed(operation)
+            try:
+                return await self._downloads.fetch(operation, status, name=name)
+            except LinkFailed as error:
+                reason = str(error)
+            await self._gate.sleep(self._polling.first)
+        raise OperationFailed(f"artifact {operation.id} cannot be fetched: {reason}", final=False)
 
-    def _client(self) -> httpx.AsyncClient:
-        if self._keyless is None:
-            timeout = httpx.Timeout(60, connect=CONNECT_SECONDS, pool=None)
-            headers = {"Accept-Encoding": "identity", "User-Agent": "opper-batch"}
-            self._keyless = httpx.AsyncClient(
-                headers=headers, timeout=timeout, trust_env=not self._gateway.is_loopback
-            )
-        return self._keyless
+    async def _completed(self, operation: Operation) -> OperationStatus:
+        wait, mishaps = self._polling.first, 0
+        while True:
+            try:
+                status, mishaps = await self._status(operation), 0
+                if status.status == "completed" and status.url:
+                    return status
+            except Throttled as error:
+                self._gate.pause(error.retry_after or wait)
+            except (AccessRefused, OperationFailed):
+                raise
+            except CallError as error:
+                mishaps += 1
+                if mishaps > self._polling.mishaps:
+                    raise OperationFailed(f"polling {operation.id}: {error.message}", final=False) from None
+            await self._gate.sleep(max(wait, self._gate.paused_for))
+            wait = min(wait * _GROWTH, self._polling.longest)
 
-
-def _plain_mime(text: str) -> str:
-    """The type without parameters; empty when it is not of the form ``type/subtype``."""
-    mime = text.split(";")[0].strip().lower()
-    return mime if re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}", mime) else ""
-
-
-async def _json(response: httpx.Response) -> bytes:
-    body = b""
-    async for chunk in response.aiter_raw():
-        body += chunk
-        if len(body) > BODY_CAP:
-            raise OperationFailed("the operation's JSON is larger than 64 MB", final=True)
-    return body
+    async def _status(self, operation: Operation) -> OperationStatus:
+        """Where the operation stands; raises OperationFailed when it failed."""
+        request = Request("GET", self._gateway.url(status_path(operation)), self._gateway.headers)
+        response = await self._transport.send(request)
+        status = decode_status(response.status, response.headers, response.body)
+        if status.status == "failed":
+            reason = shortened(printable(status.error or "no reason given"))
+            raise OperationFailed(f"operation {operation.id} failed: {reason}", final=True)
+        return status

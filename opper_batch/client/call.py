@@ -1,7 +1,7 @@
 """One call, ring by ring: retry( pace( send ) ), then poll, then read; everything durable before it counts.
 
 call        an outcome for every question; only what stops the whole run is raised
-  asked     asks again what asking again can help, at most three times paid   (the one use of tenacity)
+  asked     asks again what asking again can help, at most three times      (the one use of tenacity)
     attempt   a place at the gate, the intent, the request, the answer, the record
   polled    waits for a 202's operations, without a place at the gate
   judged    reads the answer into the columns and records it
@@ -19,29 +19,28 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from opper_batch.budget import Budget
 from opper_batch.client.artifacts import Artifacts
-from opper_batch.client.gate import Gate
+from opper_batch.client.gate import LONGEST_PAUSE_SECONDS, Gate, GateClosed
 from opper_batch.client.gateway import Gateway
 from opper_batch.client.tally import Tally
-from opper_batch.client.transport import READ_SECONDS, Request, Transport
+from opper_batch.client.transport import Request, Transport
 from opper_batch.columns import Columns
 from opper_batch.errors import (
     AccessRefused,
     BadOutput,
+    BadReply,
     CallError,
     CallRefused,
     OperationFailed,
     RunStopped,
     ServerFault,
     Throttled,
-    Unreachable,
 )
 from opper_batch.ledger import Journal
 from opper_batch.protocol import CALL_PATH, Template, decode, with_artifacts, wrapped
-from opper_batch.records import Call, Cause, Outcome, Reply
+from opper_batch.records import Artifact, Call, Cause, Outcome, Reply
 
-PAID_ATTEMPTS = 3
+ATTEMPTS = 3
 ROW_SECONDS = 3600.0
-LONGEST_PAUSE_SECONDS = 600.0
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
 
@@ -73,6 +72,7 @@ class Client:
     ) -> None:
         self.gate = gate
         self.budget = budget
+        self.progress = asyncio.Event()  # set whenever a call was answered and its money settled
         self._rules = rules
         self._gateway = gateway
         self._transport = transport
@@ -81,51 +81,57 @@ class Client:
         self._clock = clock
         self._chance = chance
 
-    async def call(self, call: Call) -> Outcome:
-        """The outcome, durable. The caller has entered the gate for it, unless the call is pending.
+    async def call(self, call: Call, *, reserved: float = 0.0) -> Outcome:
+        """The outcome, durable.
 
-        Raises AccessRefused or RunStopped when no other call would do better, GateClosed when the run
-        stops before this call could be tried again.
+        The caller has entered the gate for it and ``reserved`` its money, which is settled here; a pending
+        call needs neither. Raises AccessRefused or RunStopped when no other call would do better, GateClosed
+        when the run stops before this call could be tried again.
         """
-        tally = Tally(call.key, started=self._clock())
-        reserved = self.budget.reserve()
+        tally = Tally(call.key, started=self._clock(), free=call.pending is None)
         try:
             if call.pending is not None:
-                return await self._polled(call, decode(202, {}, call.pending), tally)
-            answered = await self._asked(call, tally)
-            return answered if isinstance(answered, Outcome) else await self._polled(call, answered, tally)
-        except AccessRefused:
-            await self._journal.retract(call.key)
+                return await self._polled(decode(202, {}, call.pending), tally)
+            answered = await self._asked(call, tally, reserved)
+            return answered if isinstance(answered, Outcome) else await self._polled(answered, tally)
+        except (AccessRefused, RunStopped, GateClosed):
+            if tally.free:
+                await self._journal.retract(call.key)
             raise
         except CallError as error:
             return await self._failed(error, tally)
-        finally:
-            self.budget.settle(reserved, tally.cost)
 
     async def close(self) -> None:
         await self._artifacts.close()
         await self._transport.close()
 
-    async def _asked(self, call: Call, tally: Tally) -> Outcome | Reply:
+    async def _asked(self, call: Call, tally: Tally, reserved: float) -> Outcome | Reply:
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: self._worth_another(error, tally)),
-            wait=self._backoff,
+            wait=lambda state: self._backoff(_error(state), tally),
             sleep=self.gate.sleep,
             reraise=True,
         )
-        return await retrying(self._attempt, call, tally)
+        try:
+            answered: Outcome | Reply = await retrying(self._attempt, call, tally)
+        finally:
+            self.budget.settle(reserved, tally.cost)
+        self.progress.set()
+        return answered
 
     async def _attempt(self, call: Call, tally: Tally) -> Outcome | Reply:
         """One request; an answer that fits or finally does not is an outcome, a 202 a reply to poll."""
         body = self._rules.template.body(call.input, problems=tally.problems)
         expected = len(body) / 4
-        if tally.tries:
+        first = not tally.tries
+        if not first:
             await self.gate.enter(again=True)
         tally.tries += 1
         beyond = 0.0
         self.gate.expect(expected)
         try:
-            await self._journal.intend(call.key)
+            if first:
+                await self._journal.intend(call.key)
             reply = await self._posted(body, tally)
             beyond = (reply.usage.tokens or expected) - expected
             if reply.operations:
@@ -137,35 +143,32 @@ class Client:
 
     async def _posted(self, body: bytes, tally: Tally) -> Reply:
         request = Request("POST", self._gateway.url(CALL_PATH), self._gateway.headers, body)
-        sent = self._clock()
+        sent, tally.body = self._clock(), None
         try:
-            async with asyncio.timeout(READ_SECONDS):
-                response = await self._transport.send(request)
+            response = await self._transport.send(request)
+            tally.body = response.body
             reply = decode(response.status, response.headers, response.body)
         except Throttled as error:
             tally.throttled += 1
-            await self._pause(error, tally)
+            self.gate.pause(error.retry_after or self._jittered(2 * _FIRST_BACKOFF, tally.throttled))
             raise
-        except TimeoutError:
-            tally.attempts += 1
-            raise Unreachable(f"no answer in {READ_SECONDS:.0f} s", paid=True) from None
-        except CallError:
-            tally.attempts += 1
+        except CallError as error:
+            tally.attempted(paid=error.paid)
             raise
         finally:
             tally.latency_ms = round(1000 * (self._clock() - sent))
-        tally.attempts += 1
+        tally.attempted(paid=True)
         return reply
 
-    async def _polled(self, call: Call, reply: Reply, tally: Tally) -> Outcome:
+    async def _polled(self, reply: Reply, tally: Tally) -> Outcome:
         """Wait for all operations of a 202; one that gave JSON gave the answer itself."""
         artifacts = []
         for position, operation in enumerate(reply.operations):
-            fetched = await self._artifacts.fetch(operation, name=f"{call.key.hex()}-{position}")
-            if fetched.answer is not None:
-                reply = decode(200, {}, wrapped(fetched.answer, reply))
-            elif fetched.artifact:
-                artifacts.append(fetched.artifact)
+            fetched = await self._artifacts.fetch(operation, name=f"{tally.key.hex()}-{position}")
+            if isinstance(fetched, Artifact):
+                artifacts.append(fetched)
+            else:
+                reply = _answered(fetched, reply)
         tally.artifacts = tuple(artifacts)
         return await self._judged(reply, tally, repairable=False)
 
@@ -200,34 +203,33 @@ class Client:
             return True
         if isinstance(error, BadOutput):
             return True  # raised by judged only when it is to be repaired
-        return error.retryable and tally.all_attempts < PAID_ATTEMPTS
+        return error.retryable and tally.all_attempts < ATTEMPTS
 
     def _repairable(self, tally: Tally) -> bool:
-        return tally.repairs < self._rules.repair and tally.all_attempts < PAID_ATTEMPTS
+        return tally.repairs < self._rules.repair and tally.all_attempts < ATTEMPTS
 
-    def _backoff(self, state: RetryCallState) -> float:
+    def _backoff(self, error: BaseException | None, tally: Tally) -> float:
         """Full jitter; a throttled call waits at the gate instead, a repair does not wait."""
-        error = state.outcome.exception() if state.outcome else None
         if isinstance(error, Throttled | BadOutput):
             return 0.0
-        if isinstance(error, ServerFault) and error.retry_after is not None:
+        if isinstance(error, ServerFault) and error.retry_after:
             return min(error.retry_after, LONGEST_PAUSE_SECONDS)
-        return self._jittered(_FIRST_BACKOFF, state.attempt_number)
-
-    async def _pause(self, error: Throttled, tally: Tally) -> None:
-        """A 429 pauses everybody; past ten minutes the run stops instead."""
-        seconds = error.retry_after
-        if seconds is None:
-            seconds = self._jittered(2 * _FIRST_BACKOFF, tally.throttled)
-        if seconds > LONGEST_PAUSE_SECONDS:
-            await self._journal.retract(tally.key)
-            raise RunStopped(
-                f"the gateway asks to wait {seconds:.0f} s before the next call; run again then to go on"
-            )
-        self.gate.pause(seconds)
+        return self._jittered(_FIRST_BACKOFF, tally.all_attempts)
 
     def _jittered(self, first: float, times: int) -> float:
         return self._chance() * min(_LONGEST_BACKOFF, first * 2.0 ** min(times, 10))
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
+
+
+def _answered(text: bytes, reply: Reply) -> Reply:
+    """The reply that an operation's JSON makes of its 202."""
+    try:
+        return decode(200, {}, wrapped(text, reply))
+    except BadReply as error:
+        raise OperationFailed(f"the operation's answer cannot be read: {error.message}", final=True) from None
 
 
 def _cause(error: CallError) -> Cause:

@@ -8,7 +8,10 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
+from opper_batch.errors import RunStopped
 from opper_batch.pace import Pace
+
+LONGEST_PAUSE_SECONDS = 600.0
 
 
 class GateClosed(Exception):
@@ -37,8 +40,10 @@ class Gate:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.leave()
+            else:
+                self._advance()
             raise
 
     def expect(self, tokens: float) -> None:
@@ -51,7 +56,11 @@ class Gate:
         self._advance()
 
     def pause(self, seconds: float) -> None:
-        """Nothing passes for ``seconds``."""
+        """Nothing passes for ``seconds``. Raises RunStopped when that is longer than ten minutes."""
+        if seconds > LONGEST_PAUSE_SECONDS:
+            raise RunStopped(
+                f"the gateway asks to wait {seconds:.0f} s before the next call; run again then to go on"
+            )
         self.pace.pause(self._clock(), seconds)
 
     async def sleep(self, seconds: float) -> None:
@@ -74,24 +83,22 @@ class Gate:
                 turn = queue.popleft()
                 if not turn.done():
                     turn.set_exception(GateClosed())
+        self._advance()
 
     def _advance(self) -> None:
-        """Let pass who may, and come back when the next one may."""
+        """Let pass who may, and come back when the next one may; no timer runs when nobody waits."""
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
         while queue := self._again or self._fresh:
-            if queue[0].done():
+            if queue[0].done():  # cancelled while it waited
                 queue.popleft()
                 continue
             now = self._clock()
             wait = self.pace.wait(now)
             if wait > 0:
-                self._come_back(wait)
+                if wait != float("inf"):  # else the next one that leaves makes room
+                    self._timer = asyncio.get_running_loop().call_later(wait, self._advance)
                 return
             self.pace.sent(now)
             queue.popleft().set_result(None)
-
-    def _come_back(self, wait: float) -> None:
-        if self._timer:
-            self._timer.cancel()
-            self._timer = None
-        if wait != float("inf"):
-            self._timer = asyncio.get_running_loop().call_later(wait, self._advance)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+
+import httpx
 
 from opper_batch.errors import DefinitionError
+from opper_batch.text import printable
 
 PRODUCTION = "https://api.opper.ai"
 SANDBOX_ORIGIN = "sandbox"
+_KEY = re.compile(r"[!-~]*")  # visible ASCII: anything else could break out of its header
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +31,12 @@ class Gateway:
     @classmethod
     def at(cls, base_url: str, *, key: str, sandbox: bool = False) -> Gateway:
         """The gateway at ``base_url``; DefinitionError when it is none, or would get the key in clear."""
-        parts = urlsplit(base_url.strip().rstrip("/"))
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise DefinitionError(f"base URL {base_url!r} is not one; write it like {PRODUCTION}")
-        if parts.username or parts.query or parts.fragment:
-            raise DefinitionError("base URL holds more than scheme, host, port and path; leave the rest out")
-        if parts.scheme == "http" and not _is_loopback(parts.hostname):
-            raise DefinitionError(f"base URL {base_url!r} would send the key in clear; use https")
-        if not key.isascii() or any(character.isspace() for character in key):
+        url = _parsed(base_url.strip().rstrip("/"))
+        if url.scheme == "http" and not is_loopback(url.host):
+            raise DefinitionError(f"base URL {_shown(base_url)} would send the key in clear; use https")
+        if not _KEY.fullmatch(key):
             raise DefinitionError("OPPER_API_KEY holds spaces or characters no key has; set it again")
-        origin = SANDBOX_ORIGIN if sandbox else f"{parts.scheme}://{parts.netloc.lower()}{parts.path}"
-        return cls(parts.geturl(), key, origin)
+        return cls(str(url), key, SANDBOX_ORIGIN if sandbox else str(url))
 
     @classmethod
     def from_environment(cls, base_url: str | None = None) -> Gateway:
@@ -52,7 +51,7 @@ class Gateway:
 
     @property
     def is_loopback(self) -> bool:
-        return _is_loopback(urlsplit(self.base_url).hostname or "")
+        return is_loopback(httpx.URL(self.base_url).host)
 
     def url(self, path: str) -> str:
         return self.base_url + path
@@ -69,8 +68,27 @@ class Gateway:
         }
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` is this machine, so that plain http shows nothing to anybody."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _parsed(text: str) -> httpx.URL:
+    """The URL, its scheme and host in lower case and without the scheme's own port."""
+    if re.search(r"[@?#]", text):  # not shown: what stands before an @ may be a password
+        raise DefinitionError("base URL holds more than scheme, host, port and path; leave the rest out")
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        url = httpx.URL()
+    in_range = url.port is None or 0 < url.port < 2**16
+    if url.scheme not in ("http", "https") or not re.fullmatch(r"[^\s%]+", url.host) or not in_range:
+        raise DefinitionError(f"base URL {_shown(text)} is not one; write it like {PRODUCTION}")
+    return url
+
+
+def _shown(base_url: str) -> str:
+    return repr(printable(base_url))

@@ -6,20 +6,20 @@ most 500. The unit of ``pricing`` is not documented; USD per million tokens is w
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
-
 from opper_batch.client.gateway import PRODUCTION, Gateway
-from opper_batch.client.transport import CONNECT_SECONDS
-from opper_batch.errors import CallError, RunStopped
+from opper_batch.client.transport import HttpxTransport, Request
+from opper_batch.errors import AccessRefused, CallError, Refused, RunStopped
 from opper_batch.protocol import MODELS_PATH, decode_object
 
 _PAGE = 500
 _MOST_PAGES = 200
+_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,45 +45,62 @@ class Offer:
 
 
 def offers(base_url: str | None = None) -> list[Offer]:
-    """Every model of the gateway, in its order. The key is sent when there is one; none is needed."""
+    """Every model of the gateway, in its order. The key is sent when there is one; none is needed.
+
+    Raises RunStopped when the gateway does not say, Refused when it wants another key.
+    """
     url = base_url or os.environ.get("OPPER_BASE_URL", "").strip() or PRODUCTION
     gateway = Gateway.at(url, key=os.environ.get("OPPER_API_KEY", "").strip())
-    headers = gateway.headers if gateway.key else {"Accept-Encoding": "identity"}
-    timeout = httpx.Timeout(60, connect=CONNECT_SECONDS)
-    with httpx.Client(headers=headers, timeout=timeout, trust_env=not gateway.is_loopback) as client:
-        try:
-            return [offer for page in _pages(client, gateway) for offer in page]
-        except httpx.TransportError as error:
-            raise RunStopped(
-                f"{gateway.base_url} does not answer ({type(error).__name__}); try again"
-            ) from None
-        except CallError as error:
-            raise RunStopped(f"{gateway.base_url} does not list its models: {error.message}") from None
+    try:
+        return asyncio.run(_all(gateway))
+    except AccessRefused as error:
+        raise Refused(f"{gateway.base_url} does not list its models: {error.message}") from None
+    except CallError as error:
+        raise RunStopped(f"{gateway.base_url} does not list its models: {error.message}") from None
 
 
-def _pages(client: httpx.Client, gateway: Gateway) -> Iterator[list[Offer]]:
-    offset = 0
-    for _ in range(_MOST_PAGES):
-        query = {"limit": _PAGE, "offset": offset}
-        response = client.get(gateway.url(MODELS_PATH), params=query)
-        fields = decode_object(response.status_code, response.headers, response.content)
-        page = [_offer(entry) for entry in fields.get("models") or [] if isinstance(entry, dict)]
-        yield page
-        offset += len(page)
-        if not page or offset >= int(fields.get("total") or 0):
-            return
+async def _all(gateway: Gateway) -> list[Offer]:
+    transport = HttpxTransport(direct=gateway.is_loopback, seconds=_SECONDS)
+    entries: list[object] = []
+    try:
+        for _ in range(_MOST_PAGES):
+            fields = await _page(transport, gateway, offset=len(entries))
+            page, total = fields.get("models"), fields.get("total")
+            entries += page if isinstance(page, list) else []
+            if not page or (isinstance(total, int) and len(entries) >= total):
+                break
+    finally:
+        await transport.close()
+    return [_offer(entry) for entry in entries if isinstance(entry, dict)]
+
+
+async def _page(transport: HttpxTransport, gateway: Gateway, *, offset: int) -> Mapping[str, Any]:
+    headers = gateway.headers
+    if not gateway.key:
+        del headers["Authorization"]
+    url = gateway.url(f"{MODELS_PATH}?limit={_PAGE}&offset={offset}")
+    response = await transport.send(Request("GET", url, headers))
+    return decode_object(response.status, response.headers, response.body)
 
 
 def _offer(entry: dict[str, Any]) -> Offer:
-    pricing = entry.get("pricing") or {}
+    pricing = entry.get("pricing")
+    pricing = pricing if isinstance(pricing, dict) else {}
     return Offer(
         id=str(entry.get("id")),
         type=str(entry.get("type")),
-        input_price=pricing.get("input"),
-        output_price=pricing.get("output"),
+        input_price=_tiers(pricing.get("input")),
+        output_price=_tiers(pricing.get("output")),
         retired_at=entry.get("retired_at"),
         successor=entry.get("successor"),
     )
+
+
+def _tiers(prices: object) -> list[float] | None:
+    """One price for each tier; None for anything that is no list of numbers."""
+    if not isinstance(prices, list) or not all(isinstance(price, int | float) for price in prices):
+        return None
+    return prices
 
 
 def _prices(tiers: list[float] | None) -> str:

@@ -8,28 +8,35 @@ from opper_batch.records import Artifact, Cause, Outcome, Reply, Usage
 class Tally:
     """Counts for the ledger since its last record, so that the ledger's sums over a call are true."""
 
-    def __init__(self, key: bytes, *, started: float) -> None:
+    def __init__(self, key: bytes, *, started: float, free: bool = True) -> None:
         self.key = key
         self.started = started
         self.tries = 0
         self.attempts = 0
         self.throttled = 0
         self.repairs = 0
+        self.free = free  # nothing can have been charged so far
+        self.body: bytes | None = None
         self.latency_ms: int | None = None
         self.problems: tuple[tuple[str, str], ...] = ()
         self.artifacts: tuple[Artifact, ...] = ()
-        self.paid = Usage()
+        self._paid = Usage()
         self._recorded = 0
 
     @property
     def all_attempts(self) -> int:
-        """Requests that may have been paid, from the beginning."""
+        """Requests that were tried from the beginning, those refused with a 429 aside."""
         return self._recorded + self.attempts
 
     @property
     def cost(self) -> float | None:
-        """USD for everything so far; None when something may have been paid and nobody said how much."""
-        return self.paid.cost if self.all_attempts else 0.0
+        """USD for everything recorded; None when something may have been paid and nobody said how much."""
+        return 0.0 if self.free else self._paid.cost
+
+    def attempted(self, *, paid: bool) -> None:
+        """A request came to its end; ``paid`` says whether it may have been charged."""
+        self.attempts += 1
+        self.free = self.free and not paid
 
     def outcome(
         self,
@@ -42,9 +49,9 @@ class Tally:
         outcome = Outcome(
             key=self.key,
             error=error,
-            reply=reply.raw if reply else None,
+            reply=reply.raw if reply else self.body,
             model=reply.model if reply else None,
-            usage=reply.usage if reply else Usage(),
+            usage=reply.usage if reply else Usage(cost=0.0 if self.free else None),
             trace=reply.trace if reply else None,
             latency_ms=self.latency_ms,
             attempts=self.attempts,
@@ -52,7 +59,7 @@ class Tally:
             artifacts=self.artifacts,
             cause=cause,
         )
-        self.paid += outcome.usage
+        self._paid += outcome.usage
         self.repairs += cause == "answer"
         self._recorded += self.attempts
         self.attempts = self.throttled = 0

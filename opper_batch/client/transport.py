@@ -1,33 +1,41 @@
 """The seam to the network: one method, a request in and a response out.
 
-``HttpxTransport`` is the one in use. Redirects are not followed, a body has a cap, and every fault of the
-network comes out as ``Unreachable`` saying whether the request may have been paid.
+``HttpxTransport`` is the one in use. It follows no redirect, keeps no cookie, and bounds a body's size and
+an exchange's time; every fault of the network comes out as ``Unreachable`` saying whether the request may
+have been paid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
-from opper_batch.errors import BadReply, Unreachable
+from opper_batch.errors import BadReply, MachineError, Unreachable
 from opper_batch.text import printable, shortened
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 600.0
-_KEEPALIVE_SECONDS = 30.0
 BODY_CAP = 64 * 1024 * 1024
+_KEEPALIVE_SECONDS = 30.0
 
 # Before these the request did not leave whole, so nobody can have charged for it.
 _UNSENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
-    httpx.PoolTimeout,
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+# An exchange's whole time is bounded in ``send``.
+_TIMEOUTS = {"timeout": httpx.Timeout(None, connect=CONNECT_SECONDS).as_dict()}
+_LIMITS = httpx.Limits(max_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS)
+_parsed = lru_cache(maxsize=64)(httpx.URL)  # nearly all requests go to one URL
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,54 +65,82 @@ class Transport(Protocol):
 
 
 class HttpxTransport:
-    """Over httpx, a client of one connection for each request in flight.
+    """Over httpx, a connection for each request in flight; ``direct`` goes past the environment's proxies.
 
     httpx's own pool looks at all its connections for every request, so its cost grows with the square of
     what is in flight: 64 calls in flight at 50 ms went at 93 a second through one pool, at 8 ms of CPU each.
     """
 
-    def __init__(self, *, direct: bool = False) -> None:
-        # A proxy of the environment must not stand between us and our own loopback.
+    def __init__(self, *, direct: bool = False, seconds: float = READ_SECONDS) -> None:
         self._direct = direct
+        self._seconds = seconds
         self._tls = httpx.create_ssl_context(trust_env=not direct)
-        self._idle: list[httpx.AsyncClient] = []
-        self._all: list[httpx.AsyncClient] = []
+        self._idle: list[httpx.AsyncHTTPTransport] = []
 
     async def send(self, request: Request) -> Response:
-        client = self._idle.pop() if self._idle else self._connected()
         try:
-            async with client.stream(
-                request.method, request.url, headers=request.headers, content=request.body
-            ) as response:
-                body = await _read(response, request.body_cap)
-                return Response(response.status_code, response.headers, body)
+            async with asyncio.timeout(self._seconds), self._connection(request.url) as connection:
+                return await _exchanged(connection, request)
+        except TimeoutError:
+            raise Unreachable(f"no answer in {self._seconds:g} s", paid=True) from None
         except httpx.TransportError as error:
             reason = shortened(printable(str(error))) or type(error).__name__
             raise Unreachable(f"no answer: {reason}", paid=not isinstance(error, _UNSENT)) from None
-        except httpx.DecodingError:
-            raise BadReply("the gateway's answer is encoded in a way that was not asked for") from None
-        finally:
-            self._idle.append(client)
 
     async def close(self) -> None:
-        for client in self._all:
-            await client.aclose()
+        while self._idle:
+            await self._idle.pop().aclose()
 
-    def _connected(self) -> httpx.AsyncClient:
-        limits = httpx.Limits(max_connections=1, keepalive_expiry=_KEEPALIVE_SECONDS)
-        timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None)
-        client = httpx.AsyncClient(
-            verify=self._tls, limits=limits, timeout=timeout, trust_env=not self._direct
+    @asynccontextmanager
+    async def _connection(self, url: str) -> AsyncIterator[httpx.AsyncHTTPTransport]:
+        """An idle connection or a new one. It is used again only if its exchange came to a good end."""
+        connection = self._idle.pop() if self._idle else self._connected(url)
+        try:
+            yield connection
+        except BaseException:
+            await connection.aclose()
+            raise
+        self._idle.append(connection)
+
+    def _connected(self, url: str) -> httpx.AsyncHTTPTransport:
+        proxy = None if self._direct else _proxy(_parsed(url))
+        try:
+            return httpx.AsyncHTTPTransport(verify=self._tls, limits=_LIMITS, proxy=proxy)
+        except (ImportError, ValueError) as error:
+            raise MachineError(f"the environment names a proxy that cannot be used: {error}") from None
+
+
+async def _exchanged(connection: httpx.AsyncHTTPTransport, request: Request) -> Response:
+    response = await connection.handle_async_request(
+        httpx.Request(
+            request.method,
+            _parsed(request.url),
+            headers=request.headers,
+            content=request.body,
+            extensions=_TIMEOUTS,
         )
-        self._all.append(client)
-        return client
+    )
+    try:
+        return Response(response.status_code, response.headers, await _read(response, request.body_cap))
+    finally:
+        await response.aclose()
 
 
 async def _read(response: httpx.Response, cap: int) -> bytes:
+    """The body as it came over the wire: what was compressed all the same stays compressed."""
     chunks, size = [], 0
     async for chunk in response.aiter_raw():
         size += len(chunk)
         if size > cap:
-            raise BadReply(f"the gateway's answer is larger than {cap // 1024 // 1024} MB")
+            raise BadReply(f"the gateway's answer is larger than {cap / 1024 / 1024:g} MB")
         chunks.append(chunk)
     return b"".join(chunks)
+
+
+def _proxy(url: httpx.URL) -> str | None:
+    """The proxy that the environment names for ``url``."""
+    if proxy_bypass(url.host):
+        return None
+    proxies = getproxies()
+    named = proxies.get(url.scheme) or proxies.get("all")
+    return f"http://{named}" if named and "://" not in named else named

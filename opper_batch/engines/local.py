@@ -1,7 +1,7 @@
 """The engine of one process: an event loop in a thread of its own, many calls in flight.
 
-    caller's thread      calls -> feed            outcomes <- ended
-    loop's thread                  feed -> gate -> client.call -> ended
+    caller's thread      calls -> feed                           ended -> outcomes
+    loop's thread                 feed -> admitted -> client.call -> ended
 
 Async stays in here: the caller sees a plain iterator, and a notebook's own running loop is no concern.
 """
@@ -12,22 +12,25 @@ import asyncio
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import suppress
 
 from opper_batch.client import Client, GateClosed
-from opper_batch.errors import AccessRefused, Refused, RunStopped
+from opper_batch.engines.stopping import Stopping, late, no_access, over_budget
+from opper_batch.errors import AccessRefused
 from opper_batch.records import Call, Outcome
 
 GRACE_SECONDS = 20.0
-_OUTAGE = 20  # calls in a row that got no answer at all, after every attempt
-_OPEN = 10_000  # calls begun and not over, waiting ones included
-_SLICE = 0.2  # a blocking wait is cut in slices, so that an interrupt acts at once
+MOST_OPEN = 10_000
+_LAST_SECONDS = 2.0
 
 
 class LocalEngine:
     """Asks calls through ``client``. Unless ``proven``, the first call goes alone.
 
-    ``deadline`` is in seconds from now; past it nothing more is sent and RunStopped is raised.
+    ``deadline`` is in seconds from now; past it nothing more is sent and RunStopped is raised. When the
+    caller is interrupted, what is in flight has ``grace`` seconds to end; a second interrupt ends it at once.
+    ``most_open`` bounds the calls begun and not over, those waiting for a 202 or for another try included.
     """
 
     def __init__(
@@ -37,21 +40,23 @@ class LocalEngine:
         proven: bool = False,
         deadline: float | None = None,
         grace: float = GRACE_SECONDS,
+        most_open: int = MOST_OPEN,
     ) -> None:
         self._client = client
         self._proven = proven
         self._ends = time.monotonic() + deadline if deadline is not None else None
         self._grace = grace
+        self._most_open = most_open
         self._lookahead = max(64, 2 * client.gate.pace.concurrency)
 
     def outcomes(self, calls: Iterable[Call]) -> Generator[Outcome, None, None]:
-        flight = _Flight(self._client, proven=self._proven, ends=self._ends)
         source = iter(calls)
+        flight = _Flight(self._client, proven=self._proven, ends=self._ends, most_open=self._most_open)
         flight.start()
         try:
             while not flight.over:
                 flight.feed(source, self._lookahead)
-                yield from flight.ended(_SLICE)
+                yield from flight.ended()
         finally:
             flight.land(self._grace)
         if flight.reason:
@@ -61,20 +66,21 @@ class LocalEngine:
 class _Flight:
     """One use of the engine: the thread, its loop, and the two queues between the threads."""
 
-    def __init__(self, client: Client, *, proven: bool, ends: float | None) -> None:
-        self.reason: BaseException | None = None
+    def __init__(self, client: Client, *, proven: bool, ends: float | None, most_open: int) -> None:
+        self.reason: Exception | None = None
         self._client = client
-        self._proven = proven
+        self._stopping = Stopping(proven=proven)
+        self._first_alone = not proven
         self._ends = ends
+        self._most_open = most_open
         self._feed: asyncio.Queue[Call | None] = asyncio.Queue()
         self._ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._settled = asyncio.Event()
+        self._begun: set[asyncio.Task[None]] = set()
+        self._progress = client.progress
+        self._fed = self._taken = 0
+        self._exhausted = self._halted = self._landed = False
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-        self._fed = self._exhausted = 0
-        self._taken = self._unanswered = 0
-        self._halted = False
 
     # The caller's side.
 
@@ -83,7 +89,7 @@ class _Flight:
 
     @property
     def over(self) -> bool:
-        return not self._thread.is_alive() and self._ended.empty()
+        return self._landed and self._ended.empty()
 
     def feed(self, source: Iterator[Call], lookahead: int) -> None:
         """Draw calls until ``lookahead`` are waiting, or there are no more."""
@@ -91,143 +97,129 @@ class _Flight:
             call = next(source, None)
             self._exhausted = call is None
             self._fed += 1
-            self._loop.call_soon_threadsafe(self._feed.put_nowait, call)
+            self._soon(self._feed.put_nowait, call)
 
-    def ended(self, seconds: float) -> Iterator[Outcome]:
-        """The outcomes there are, waiting at most ``seconds`` for the first."""
-        try:
-            outcome = self._ended.get(timeout=seconds)
-            while True:
-                if outcome is None:
-                    return
-                yield outcome
+    def ended(self) -> Iterator[Outcome]:
+        """The outcomes there are, waiting for the first; ends early when more calls are wanted."""
+        outcome = self._ended.get()
+        while outcome is not None:
+            yield outcome
+            try:
                 outcome = self._ended.get_nowait()
-        except queue.Empty:
-            return
+            except queue.Empty:
+                return
 
     def land(self, grace: float) -> None:
-        """Stop sending, wait for what is in flight, at most ``grace`` seconds when it was cut short."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._halt, None)
-        ends = time.monotonic() + grace
-        while self._thread.is_alive() and time.monotonic() < ends:
-            self._thread.join(_SLICE)
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._cancel_all)
-            self._thread.join(2.0)
+        """Send nothing more, and wait for what is in flight: at most ``grace`` seconds, or an interrupt."""
+        try:
+            self._soon(self._halt, None)
+            self._thread.join(grace)
+        finally:
+            self._soon(self._cancel)
+            self._thread.join(_LAST_SECONDS)
+
+    def _soon(self, act: Callable[..., object], *args: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended, and with it what there was to say
+            self._loop.call_soon_threadsafe(act, *args)
 
     # The loop's side.
 
     def _run(self) -> None:
         try:
-            self._loop.run_until_complete(self._drive())
-        except BaseException as error:  # whatever it is, it is raised on the caller's thread
+            with asyncio.Runner(loop_factory=lambda: self._loop) as runner:
+                runner.run(self._drive())
+        except Exception as error:  # whatever it is, it is raised on the caller's thread
             self.reason = self.reason or error
         finally:
-            self._loop.close()
+            self._landed = True
             self._ended.put(None)
 
     async def _drive(self) -> None:
         if self._ends is not None:
-            late = RunStopped("the deadline has passed; run again to go on")
-            self._loop.call_at(self._loop.time() + self._ends - time.monotonic(), self._halt, late)
+            self._loop.call_later(self._ends - time.monotonic(), self._halt, late())
         try:
             while (call := await self._next()) is not None:
-                if not await self._admitted(call):
+                reserved = await self._admitted(call)
+                if reserved is None:
                     break
-                self._begin(call)
-                await self._alone_until_proven()
-            while self._tasks:
-                await asyncio.wait(self._tasks)
+                begun = self._begin(call, reserved)
+                if self._first_alone and call.pending is None:
+                    self._first_alone = False
+                    await self._proven_by(begun)
+            while self._begun:
+                await asyncio.wait(self._begun)
         finally:
             await self._client.close()
 
     async def _next(self) -> Call | None:
-        if self._halted:
-            return None
-        call = await self._feed.get()
+        call = None if self._halted else await self._feed.get()
         self._taken += 1
-        if self._feed.qsize() == 0:
+        if self._feed.empty():
             self._ended.put(None)  # wakes the caller's thread, which then feeds
         return None if self._halted else call
 
-    async def _admitted(self, call: Call) -> bool:
-        """Wait until the call may begin: room, money, and a place at the gate."""
-        budget = self._client.budget
-        while len(self._tasks) >= _OPEN or not budget.admits():
-            if not self._tasks:
-                self._halt(RunStopped(_over_budget(budget.cap, budget.paid)))
+    async def _admitted(self, call: Call) -> float | None:
+        """Wait for room, money and a place at the gate; gives what is set aside, None when it may not begin.
+
+        A pending call was paid for before and is polled without a place.
+        """
+        budget, pending = self._client.budget, call.pending is not None
+        while len(self._begun) >= self._most_open or not (pending or budget.admits()):
+            if not self._begun:
+                self._halt(over_budget(budget))
             if self._halted:
-                return False
-            self._settled.clear()
-            await self._settled.wait()
-        if call.pending is not None:
-            return True
+                return None
+            self._progress.clear()
+            await self._progress.wait()
+        if pending:
+            return 0.0
+        reserved = budget.reserve()
         try:
             await self._client.gate.enter()
         except GateClosed:
-            return False
-        return True
+            return None
+        return reserved
 
-    def _begin(self, call: Call) -> None:
-        task = self._loop.create_task(self._one(call))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _begin(self, call: Call, reserved: float) -> asyncio.Task[None]:
+        begun = self._loop.create_task(self._one(call, reserved))
+        self._begun.add(begun)
+        begun.add_done_callback(self._finished)
+        return begun
 
-    async def _one(self, call: Call) -> None:
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._begun.discard(task)
+        self._progress.set()
+
+    async def _one(self, call: Call, reserved: float) -> None:
         try:
-            outcome = await self._client.call(call)
-            self._watch(outcome)
-            self._ended.put(outcome)
+            outcome = await self._client.call(call, reserved=reserved)
         except GateClosed:
-            pass
+            return
         except AccessRefused as error:
-            self._halt(_stop(error))
+            self._halt(no_access(error))
         except Exception as error:
             self._halt(error)
-        finally:
-            self._settled.set()
+        else:
+            self._ended.put(outcome)
+            if reason := self._stopping.after(outcome):
+                self._halt(reason)
 
-    async def _alone_until_proven(self) -> None:
-        """The first call goes alone: if it is refused for what every call shares, nothing else is sent."""
-        while self._tasks and not self._proven and not self._halted:
-            await asyncio.wait(self._tasks)
+    async def _proven_by(self, first: asyncio.Task[None]) -> None:
+        """Wait until the first call is answered, if only by a 202, or is over."""
+        self._progress.clear()
+        await self._progress.wait()
+        if not first.done():
+            self._stopping.prove()
 
-    def _watch(self, outcome: Outcome) -> None:
-        """Learn from how a call ended: a refused first call, or an outage, stops the run."""
-        if outcome.cause == "refused" and not self._proven:
-            self._halt(
-                Refused(f"the gateway refused the first call, so nothing else was sent: {outcome.error}")
-            )
-        self._unanswered = self._unanswered + 1 if outcome.cause == "gateway" else 0
-        if self._unanswered >= (_OUTAGE if self._proven else 1):
-            self._halt(RunStopped(f"the gateway does not answer ({outcome.error}); run again to go on"))
-        if outcome.cause in ("", "answer"):
-            self._proven = True  # the gateway takes what every call shares
-
-    def _halt(self, reason: BaseException | None) -> None:
+    def _halt(self, reason: Exception | None) -> None:
         """Nothing more is sent; what is in flight goes on, what waits is left for the next run."""
         if self._halted:
             return
         self._halted, self.reason = True, reason
         self._client.gate.close()
         self._feed.put_nowait(None)
-        self._settled.set()
+        self._progress.set()
 
-    def _cancel_all(self) -> None:
-        for task in self._tasks:
+    def _cancel(self) -> None:
+        for task in self._begun:
             task.cancel()
-
-
-def _stop(error: AccessRefused) -> RunStopped | Refused:
-    if error.status == 402:
-        return RunStopped(f"the gateway's budget is used up ({error.message}); run again when it is lifted")
-    return Refused(
-        f"the gateway refuses the key or the model ({error.message}); set a key that may, and run again"
-    )
-
-
-def _over_budget(cap: float | None, paid: float) -> str:
-    return (
-        f"the budget of ${cap:.2f} is reached (${paid:.4f} paid); run again with a higher --max-cost to go on"
-    )

@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import socket
-import sys
 import time
 from pathlib import Path
 
@@ -18,27 +17,38 @@ class Lock:
     """Held from creation to ``release``; the system frees it when the process ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise _unlockable(path, error) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            holder = _holder(path)
+            self._sign()
+        except OSError as error:
+            fault = _held(path) if isinstance(error, BlockingIOError) else _unlockable(path, error)
             os.close(self._file)
-            raise MachineError(
-                f"{path} is held by another run ({holder}); wait for it to end, or stop it and run again"
-            ) from None
-        self._sign()
+            raise fault from None
 
     def release(self) -> None:
         os.ftruncate(self._file, 0)
         os.close(self._file)
 
     def _sign(self) -> None:
-        host, command = socket.gethostname(), " ".join(sys.argv)[:200]
-        name = {"pid": os.getpid(), "host": host, "since": time.strftime("%F %T"), "command": command}
+        name = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(name).encode(), 0)
+
+
+def _held(path: Path) -> MachineError:
+    return MachineError(
+        f"{path} is held by another run ({_holder(path)}); wait for it to end, or stop it and run again"
+    )
+
+
+def _unlockable(path: Path, error: OSError) -> MachineError:
+    return MachineError(
+        f"{path} cannot be locked ({error.strerror}); free the disk or the folder, then run again"
+    )
 
 
 def _holder(path: Path) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opper_batch.errors import MachineError
+from opper_batch.ledger.faults import format_of, machine_error
 from opper_batch.records import Artifact, Outcome, Usage
 
 _CHUNK = 8_192
@@ -34,7 +35,9 @@ _TOTALS = """
 _LATENCIES = "SELECT {} FROM outcomes WHERE run = ? AND ok AND latency_ms IS NOT NULL"
 _MODELS = """
     SELECT coalesce(model, 'not stated'), count(*), coalesce(sum(cost), 0.0) FROM outcomes
-    WHERE run = ? AND attempts > 0 GROUP BY 1 ORDER BY 2 DESC"""
+    WHERE run = ? AND attempts > 0 GROUP BY 1 ORDER BY 2 DESC, 1"""
+_RUNS = """
+    SELECT id, started, origin, ended, exit_code, published, rows, options, summary FROM runs ORDER BY id"""
 _SPENT = """
     SELECT coalesce(sum(cost), 0.0) FROM totals
     WHERE run > (SELECT coalesce(max(id), 0) FROM runs WHERE published)"""
@@ -90,12 +93,9 @@ class View:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None
-            )
-            self._connection.execute("SELECT 1 FROM runs LIMIT 1")
+            self._connection = _connect(path)
         except sqlite3.Error as error:
-            raise MachineError(f"ledger {path} cannot be read ({error}); run the pipeline first") from None
+            raise machine_error(path, error) from None
 
     @classmethod
     def empty(cls) -> View:
@@ -120,8 +120,8 @@ class View:
 
     def template(self, digest: bytes) -> int:
         """The number of a prompt; 0 when it was never run."""
-        row = self._connection.execute("SELECT id FROM templates WHERE digest = ?", (digest,)).fetchone()
-        return int(row[0]) if row else 0
+        rows = self._rows("SELECT id FROM templates WHERE digest = ?", (digest,))
+        return int(rows[0][0]) if rows else 0
 
     def totals(self, *, run: int | None = None, template: int | None = None) -> Totals:
         """Running totals, of one run or one prompt or of all."""
@@ -130,40 +130,37 @@ class View:
         ]
         where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
         values = [value for _, value in wanted]
-        return Totals(*self._connection.execute(f"{_TOTALS} WHERE {where}", values).fetchone())
+        return Totals(*self._rows(f"{_TOTALS} WHERE {where}", values)[0])
 
     def latencies(self, run: int) -> dict[str, int]:
         """Quantiles of how long a run's answers took, in milliseconds; empty when it got none."""
-        count = self._connection.execute(_LATENCIES.format("count(*)"), (run,)).fetchone()[0]
+        count = self._rows(_LATENCIES.format("count(*)"), (run,))[0][0]
         found = {}
         for name, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)) if count else ():
             place = min(count - 1, int(share * count))
             ordered = _LATENCIES.format("latency_ms") + " ORDER BY latency_ms LIMIT 1 OFFSET ?"
-            found[name] = int(self._connection.execute(ordered, (run, place)).fetchone()[0])
+            found[name] = int(self._rows(ordered, (run, place))[0][0])
         return found
 
     def models(self, run: int) -> list[tuple[str, int, float]]:
         """Which models answered a run: name, answers, and what they cost in USD."""
-        return list(self._connection.execute(_MODELS, (run,)))
+        return self._rows(_MODELS, (run,))
 
     def spent(self) -> float:
         """USD paid since the last run that published: by runs that were stopped, and by this one."""
-        return float(self._connection.execute(_SPENT).fetchone()[0])
+        return float(self._rows(_SPENT)[0][0])
 
     def runs(self) -> list[RunRecord]:
         """Every run, oldest first."""
-        rows = self._connection.execute(
-            "SELECT id, started, origin, ended, exit_code, published, rows, options, summary FROM runs ORDER BY id"
-        )
-        return [_run(*row) for row in rows]
+        return [_run(*row) for row in self._rows(_RUNS)]
 
     def in_doubt(self) -> int:
         """Calls that left and whose end is not known: in flight now, or possibly paid before a crash."""
-        return int(self._connection.execute("SELECT count(*) FROM intents").fetchone()[0])
+        return int(self._rows("SELECT count(*) FROM intents")[0][0])
 
     def pending_calls(self) -> int:
         """Calls with operations that have not ended."""
-        return int(self._connection.execute("SELECT count(*) FROM pending").fetchone()[0])
+        return int(self._rows("SELECT count(*) FROM pending")[0][0])
 
     def close(self) -> None:
         self._connection.close()
@@ -181,7 +178,28 @@ class View:
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             marks = ",".join("?" * len(chunk))
-            yield from self._connection.execute(statement.format(marks=marks), chunk)
+            yield from self._rows(statement.format(marks=marks), chunk)
+
+    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The one place that reads."""
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise machine_error(self.path, error) from None
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    none_yet = MachineError(f"there is no ledger at {path} yet; run the pipeline first")
+    if not path.exists():
+        raise none_yet
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    try:
+        if not format_of(connection, path):
+            raise none_yet
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _run(id: int, started: float, origin: str, ended: float | None, *rest: Any) -> RunRecord:

@@ -22,11 +22,11 @@ from pathlib import Path
 from typing import Any
 
 from opper_batch.errors import MachineError
+from opper_batch.ledger.faults import VERSION, format_of, machine_error
 from opper_batch.ledger.lock import Lock
 from opper_batch.ledger.view import View
 from opper_batch.records import Outcome, Reply
 
-VERSION = 1
 _GROUP = 256
 
 _Statement = tuple[str, tuple[Any, ...]]
@@ -47,7 +47,8 @@ _TOTALS = """
         ok = ok + excluded.ok, failed = failed + excluded.failed, calls = calls + excluded.calls,
         throttled = throttled + excluded.throttled, unpriced = unpriced + excluded.unpriced,
         cost = cost + excluded.cost, input_tokens = input_tokens + excluded.input_tokens,
-        output_tokens = output_tokens + excluded.output_tokens, latency_ms = latency_ms + excluded.latency_ms"""
+        output_tokens = output_tokens + excluded.output_tokens,
+        latency_ms = latency_ms + excluded.latency_ms"""
 
 
 class Ledger:
@@ -71,9 +72,7 @@ class Ledger:
 
     def begin(self, *, origin: str, options: Mapping[str, Any]) -> int:
         """A new run; gives its id, which is larger than every earlier one's."""
-        self.run = self._do(
-            (_RUN, (time.time(), origin, json.dumps(dict(options))))
-        )
+        self.run = self._do((_RUN, (time.time(), origin, json.dumps(dict(options)))))
         return self.run
 
     def finish(self, *, exit_code: int, published: bool, rows: int, summary: Mapping[str, Any]) -> None:
@@ -97,7 +96,10 @@ class Ledger:
 
     def submit(self, *statements: _Statement) -> Future[int]:
         """Queue statements as one write; the future is done when they are durable."""
+        if self._ended:
+            raise MachineError(f"ledger {self.path} is closed")
         future: Future[int] = Future()
+        future.set_running_or_notify_cancel()  # from now on it cannot be cancelled
         self._writes.put((statements, future))
         return future
 
@@ -125,30 +127,34 @@ class Ledger:
         try:
             connection = _connect(self.path)
         except (sqlite3.Error, OSError, MachineError) as error:
-            opened.set_exception(_machine_error(self.path, error))
+            opened.set_exception(machine_error(self.path, error))
             return
         opened.set_result(0)
-        while self._commit_group(connection):
-            pass
+        open_for_more = True
+        while open_for_more:
+            group, open_for_more = self._next_group()
+            self._commit(connection, group)
         connection.close()
 
-    def _commit_group(self, connection: sqlite3.Connection) -> bool:
-        group, open_for_more = self._next_group()
+    def _commit(self, connection: sqlite3.Connection, group: Sequence[_Write]) -> None:
+        """All of the group in one transaction; when that fails each alone, so that none fails for another."""
         results: list[int] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
             for statements, _ in group:
                 results.append(max(connection.execute(*statement).lastrowid or 0 for statement in statements))
             connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except Exception as error:  # whatever it is, those who wait have to be told
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-            for _, future in group:
-                future.set_exception(_machine_error(self.path, error))
+            if len(group) == 1:
+                group[0][1].set_exception(machine_error(self.path, error))
+                return
+            for write in group:
+                self._commit(connection, [write])
         else:
             for (_, future), result in zip(group, results, strict=True):
                 future.set_result(result)
-        return open_for_more
 
     def _next_group(self) -> tuple[list[_Write], bool]:
         group: list[_Write] = []
@@ -248,25 +254,18 @@ def _private(path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise _machine_error(path, error) from None
+        raise machine_error(path, error) from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=10)
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > VERSION:
-        raise MachineError(
-            f"ledger {path} was written by a newer opper_batch (format {version}, this one reads {VERSION}); "
-            "install that version, or name another --state-dir"
-        )
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.executescript(files(__package__).joinpath("ledger.sql").read_text())
-    connection.execute(f"PRAGMA user_version={VERSION}")
+    try:
+        format_of(connection, path)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.executescript(files(__package__).joinpath("ledger.sql").read_text())
+        connection.execute(f"PRAGMA user_version={VERSION}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
-
-
-def _machine_error(path: Path, error: Exception) -> MachineError:
-    if isinstance(error, MachineError):
-        return error
-    return MachineError(f"ledger {path} cannot be used ({error}); free the disk or the file, then run again")

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -35,7 +35,7 @@ def application(gateway: Gateway, journal: Journal) -> Starlette:
         *_trace_routes(gateway),
         *_system_routes(journal),
     ]
-    refusing = {Refusal: _refused, 404: _unknown, 405: _unknown}
+    refusing = {Refusal: _refused, ClientDisconnect: _gone, 404: _unknown, 405: _unknown}
     app = Starlette(routes=routes, exception_handlers=refusing)  # type: ignore[arg-type]
     app.router.redirect_slashes = False
     return app
@@ -200,6 +200,11 @@ def _record(request: Request) -> Record:
 
 async def _refused(request: Request, refusal: Refusal) -> Response:
     return refusal.response()
+
+
+async def _gone(request: Request, error: ClientDisconnect) -> Response:
+    """The client left before its request was whole; nobody reads this."""
+    return Response(status_code=400)
 
 
 async def _unknown(request: Request, error: HTTPException) -> Response:

@@ -1,19 +1,14 @@
-"""The definition of a pipeline: a frozen value, from TOML or from Python.
+"""The definition of a pipeline: a frozen value whose parts have the spellings of the pipeline file.
 
 Nothing here reads a table or calls anything; what is wrong is said in one sentence that names the place.
 """
 
 from __future__ import annotations
 
-import difflib
-import re
-import runpy
-import tomllib
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,10 +17,11 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import PydanticKnownError
 
 from opper_batch.columns import Columns
-from opper_batch.errors import DefinitionError, OpperBatchError
-from opper_batch.text import printable
+from opper_batch.errors import DefinitionError
+from opper_batch.pipeline.sentences import sentence
 
 METADATA = (
     "status",
@@ -51,7 +47,26 @@ _RESERVED_FIELDS = {
     "stream",
 }
 
-Names = tuple[str, ...]
+
+def _in_order(value: Any) -> Any:
+    """A set would come in another order each time, and order is part of what is asked."""
+    if isinstance(value, list | tuple):
+        return value
+    raise PydanticKnownError("tuple_type")
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"names {name!r} twice")
+    return names
+
+
+_List = BeforeValidator(_in_order)
+Names = Annotated[tuple[str, ...], _List]
+ColumnNames = Annotated[Names, AfterValidator(_each_once)]
+Count = Annotated[int, Field(strict=True)]
+Amount = Annotated[float, Field(strict=True)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
 FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
 
@@ -71,7 +86,7 @@ class SourceSpec(_Frozen):
     path: str | Annotated[Names, Field(min_length=1)] | None = None
     sql: str | None = None
     table: Any = None
-    key: Names = ()
+    key: ColumnNames = ()
     types: dict[str, str] = {}
     delimiter: str | None = None
     null_text: str | None = None
@@ -105,11 +120,11 @@ class StepSpec(_Frozen):
     columns: Annotated[Columns, BeforeValidator(_parse_columns)]
     function: FunctionName | None = None
     instructions: str | None = None
-    input: Annotated[Names, Field(min_length=1)] | None = None
-    model: str | ModelSpec | Annotated[tuple[str | ModelSpec, ...], Field(min_length=1)] | None = None
+    input: Annotated[ColumnNames, Field(min_length=1)] | None = None
+    model: str | ModelSpec | Annotated[tuple[str | ModelSpec, ...], _List, Field(min_length=1)] | None = None
     guard: dict[str, Any] | None = None
     request: dict[str, Any] = {}
-    repair: Annotated[int, Field(ge=0, le=5)] = 1
+    repair: Annotated[Count, Field(ge=0, le=5)] = 1
 
     @model_validator(mode="after")
     def _own_fields(self) -> StepSpec:
@@ -129,10 +144,10 @@ class StepSpec(_Frozen):
 class LimitSpec(_Frozen):
     """What is known of the gateway's limits, and what may be spent; None is not known, or no limit."""
 
-    concurrency: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    requests_per_minute: Annotated[float, Field(gt=0)] | None = None
-    tokens_per_minute: Annotated[float, Field(gt=0)] | None = None
-    max_cost: Annotated[float, Field(ge=0)] | None = None
+    concurrency: Annotated[Count, Field(ge=1, le=10_000)] | None = None
+    requests_per_minute: Annotated[Amount, Field(gt=0)] | None = None
+    tokens_per_minute: Annotated[Amount, Field(gt=0)] | None = None
+    max_cost: Annotated[Amount, Field(ge=0)] | None = None
 
 
 class SinkSpec(_Frozen):
@@ -163,60 +178,43 @@ class Pipeline(_Frozen):
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,48}$")]
     source: SourceSpec
-    steps: Annotated[tuple[StepSpec, ...], Field(min_length=1)]
+    steps: Annotated[tuple[StepSpec, ...], _List, Field(min_length=1)]
     limits: LimitSpec = LimitSpec()
     sink: SinkSpec | None = None
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, /, **fields: Any) -> None:
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise DefinitionError(_sentence(error, type(self))) from None
+            raise DefinitionError(sentence(error, _PARTS)) from None
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> Pipeline:
+        steps: set[str] = set()
         taken: dict[str, str] = {}
         for step in self.steps:
-            for name in (*step.columns.names, *step.metadata):
+            if step.name.lower() in steps:
+                raise ValueError(f"steps: two are named {step.name!r}; rename one")
+            steps.add(step.name.lower())
+        for step in self.steps:
+            columns = [(name, f"a column of step {step.name!r}") for name in step.columns.names]
+            metadata = [(name, f"a metadata column of step {step.name!r}") for name in step.metadata]
+            for name, what in (*columns, *metadata):
                 if name.lower() in taken:
-                    raise ValueError(f"column {name!r} of step {step.name!r} is also {taken[name.lower()]}")
-                taken[name.lower()] = f"a column of step {step.name!r}"
-        if len({step.name for step in self.steps}) < len(self.steps):
-            raise ValueError("two steps have the same name")
+                    raise ValueError(f"{name!r} is {taken[name.lower()]} and {what}; rename a column or step")
+                taken[name.lower()] = what
         if self.sink and self.sink.mode == "upsert" and not self.source.key:
             raise ValueError('sink.mode = "upsert" needs source.key, the columns that identify a row')
+        for step in self.steps:
+            if len(self.function(step)) > 64:
+                raise ValueError(f"step {step.name!r}: its function's name would be too long; set function")
         return self
 
     def function(self, step: StepSpec) -> str:
         """The name of the step's function at Opper: its own, or the pipeline's (and step's, of several)."""
         if step.function:
             return step.function
-        return self.name if len(self.steps) == 1 else f"{self.name}_{step.name}"[:64]
-
-
-def load(path: str | Path) -> Pipeline:
-    """The pipeline in a ``.toml`` file, or ``pipeline`` as a ``.py`` file sets it. Raises DefinitionError."""
-    path = Path(path)
-    if not path.is_file():
-        raise DefinitionError(f"no pipeline file at {path}")
-    if path.suffix == ".py":
-        return _from_python(path)
-    try:
-        return Pipeline(**tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DefinitionError(f"{path}: not valid TOML: {error}") from None
-    except DefinitionError as error:
-        raise DefinitionError(f"{path}: {error.message}") from None
-
-
-def _from_python(path: Path) -> Pipeline:
-    try:
-        found = runpy.run_path(str(path)).get("pipeline")
-    except OpperBatchError as error:
-        raise DefinitionError(f"{path}: {error.message}") from None
-    if not isinstance(found, Pipeline):
-        raise DefinitionError(f"{path}: has no variable 'pipeline' that is an opper_batch.Pipeline")
-    return found
+        return self.name if len(self.steps) == 1 else f"{self.name}_{step.name}"
 
 
 def _instead(name: str) -> str:
@@ -225,41 +223,12 @@ def _instead(name: str) -> str:
     return "calls are never streamed" if name == "stream" else "it follows from the step"
 
 
-def _sentence(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first problem as place and remedy; values are not repeated beyond 40 characters."""
-    problem = min(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
-    place = _place(problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        return f"{place}: unknown key{_nearest(problem['loc'], model)}"
-    if problem["type"] == "missing":
-        return f"{place}: is missing"
-    cause = problem.get("ctx", {}).get("error")
-    if problem["type"] == "value_error":
-        return f"{place}: {cause}" if place else str(cause)
-    given = printable(repr(problem["input"])[:40])
-    return f"{place}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {given}"
-
-
-def _place(loc: Sequence[int | str]) -> str:
-    """``("steps", 0, "model", "str")`` as ``steps[0].model``: without the names of union members."""
-    text = ""
-    for part in loc:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", part) and part not in ("str", "ModelSpec"):
-            text += f".{part}" if text else part
-    return text
-
-
-def _nearest(loc: Sequence[int | str], model: type[BaseModel]) -> str:
-    owners: dict[str, type[BaseModel]] = {
-        "source": SourceSpec,
-        "steps": StepSpec,
-        "limits": LimitSpec,
-        "sink": SinkSpec,
-    }
-    owner = owners.get(str(loc[0]), model) if len(loc) > 1 else model
-    owner = ModelSpec if "ModelSpec" in loc else owner
-    known = [name for name in owner.model_fields if name != "table" or owner is not SourceSpec]
-    match = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
+# Where each part of a definition is found: for naming the keys it may have.
+_PARTS: dict[str, type[BaseModel]] = {
+    "": Pipeline,
+    "source": SourceSpec,
+    "steps": StepSpec,
+    "ModelSpec": ModelSpec,
+    "limits": LimitSpec,
+    "sink": SinkSpec,
+}

@@ -1,0 +1,136 @@
+"""What finished operations made, fetched from presigned addresses by a client that holds no key."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx
+
+from opper_batch.client.gateway import is_loopback
+from opper_batch.client.transport import BODY_CAP, CONNECT_SECONDS
+from opper_batch.errors import MachineError, OperationFailed
+from opper_batch.protocol import OperationStatus
+from opper_batch.records import Artifact, Operation
+
+_READ_SECONDS = 60.0
+_JSON = "application/json"
+_SUFFIXES = {
+    "image/jpeg": ".jpg",
+    "image/png": ".png",
+    "image/webp": ".webp",
+    "image/gif": ".gif",
+    "audio/mpeg": ".mp3",
+    "audio/mp3": ".mp3",
+    "audio/wav": ".wav",
+    "audio/ogg": ".ogg",
+    "video/mp4": ".mp4",
+    "video/webm": ".webm",
+    "text/plain": ".txt",
+}
+
+
+class LinkFailed(Exception):
+    """The address did not give its file; a new one for the same file may."""
+
+
+class Downloads:
+    """Fetches into ``folder``; ``loopback`` allows plain http, to this machine."""
+
+    def __init__(self, folder: Path, *, loopback: bool) -> None:
+        self._folder = folder
+        self._loopback = loopback
+        self._opened: httpx.AsyncClient | None = None
+
+    async def fetch(self, operation: Operation, status: OperationStatus, *, name: str) -> Artifact | bytes:
+        """A durable file called ``name`` or, when it is JSON, the text itself.
+
+        Raises LinkFailed, OperationFailed for what no new link would better, MachineError for the disk.
+        """
+        try:
+            async with self._client().stream("GET", self._checked(status.url or "")) as response:
+                response.raise_for_status()
+                mime = plain_mime(status.mime_type or response.headers.get("content-type", ""))
+                if mime == _JSON:
+                    return await _json(response)
+                path = self._folder / (name + _SUFFIXES.get(mime, ".bin"))
+                await _save(response, path)
+                return Artifact(operation.type, str(path), mime or None)
+        except httpx.HTTPStatusError as error:
+            raise LinkFailed(f"its link gives {error.response.status_code}") from None
+        except httpx.TransportError as error:
+            raise LinkFailed(f"its link broke with {type(error).__name__}") from None
+
+    async def close(self) -> None:
+        if self._opened:
+            await self._opened.aclose()
+
+    def _checked(self, url: str) -> httpx.URL:
+        try:
+            parsed = httpx.URL(url)
+        except httpx.InvalidURL:
+            parsed = httpx.URL()
+        plain = parsed.scheme == "http" and self._loopback and is_loopback(parsed.host)
+        if not parsed.host or not (parsed.scheme == "https" or plain):
+            raise OperationFailed("the artifact's link is not an https address", final=False)
+        return parsed
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._opened is None:
+            self._opened = httpx.AsyncClient(
+                headers={"Accept-Encoding": "identity", "User-Agent": "opper-batch"},
+                timeout=httpx.Timeout(_READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
+                trust_env=not self._loopback,
+            )
+        return self._opened
+
+
+def plain_mime(text: str) -> str:
+    """The type without parameters; empty when it is not of the form ``type/subtype``."""
+    mime = text.split(";")[0].strip().lower()
+    return mime if re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}", mime) else ""
+
+
+async def _json(response: httpx.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_raw():
+        body += chunk
+        if len(body) > BODY_CAP:
+            raise OperationFailed("the operation's JSON is larger than 64 MB", final=True)
+    return bytes(body)
+
+
+async def _save(response: httpx.Response, path: Path) -> None:
+    with _durable(path) as file:
+        async for chunk in response.aiter_raw():
+            file.write(chunk)
+        if not file.tell():
+            raise LinkFailed("its file is empty")
+
+
+@contextmanager
+def _durable(path: Path) -> Iterator[BinaryIO]:
+    """A file that gets its name once it is whole and on the disk, or leaves nothing."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise MachineError(
+            f"artifact {path} cannot be written ({error.strerror}); make room and run again"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)

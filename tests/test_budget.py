@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opper_batch.budget import Budget
+
+
+def spend(budget: Budget, costs: list[float | None], *, at_once: int) -> tuple[int, float]:
+    """Begin calls while they are admitted, ``at_once`` in flight: how many were asked, and the cost above
+    their estimates."""
+    in_flight: list[tuple[float, float | None]] = []
+    asked, above = 0, 0.0
+    waiting = list(costs)
+    while True:
+        while waiting and len(in_flight) < at_once and budget.admits():
+            in_flight.append((budget.reserve(), waiting.pop(0)))
+            asked += 1
+        if not in_flight:
+            return asked, above
+        reserved, cost = in_flight.pop(0)
+        above += max(0.0, (cost or 0.0) - reserved)
+        budget.settle(reserved, cost)
+
+
+@settings(max_examples=200)
+@given(
+    cap=st.floats(0.01, 5),
+    costs=st.lists(st.none() | st.floats(0, 1), max_size=80),
+    at_once=st.integers(1, 40),
+    before=st.floats(0, 2),
+)
+def test_the_cap_is_crossed_only_by_what_calls_cost_above_their_estimates(
+    cap: float, costs: list[float | None], at_once: int, before: float
+) -> None:
+    budget = Budget(cap, paid=before)
+    _, above = spend(budget, costs, at_once=at_once)
+    assert budget.paid <= max(cap, before) + above + 1e-9
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 64])
+def test_calls_of_one_price_use_the_cap_exactly_however_many_are_in_flight(at_once: int) -> None:
+    budget = Budget(1.0)
+    assert spend(budget, [0.125] * 100, at_once=at_once)[0] == 8
+    assert budget.paid == 1.0
+
+
+def test_under_a_cap_the_first_call_goes_alone_as_nothing_is_known_of_its_price() -> None:
+    budget = Budget(1.0)
+    first = budget.reserve()
+    assert not budget.admits()
+    budget.settle(first, 0.125)
+    for _ in range(7):
+        assert budget.admits()
+        budget.reserve()
+    assert not budget.admits()
+
+
+def test_a_cap_of_zero_admits_nothing() -> None:
+    assert not Budget(0.0).admits()
+
+
+def test_what_was_paid_before_counts() -> None:
+    assert not Budget(1.0, paid=1.0).admits()
+    assert Budget(1.0, paid=0.99).admits()
+
+
+def test_without_a_cap_everything_is_admitted_and_still_counted() -> None:
+    budget = Budget(None)
+    assert spend(budget, [3.0] * 10, at_once=10)[0] == 10
+    assert budget.paid == 30.0
+
+
+def test_an_unknown_cost_is_valued_at_what_was_reserved() -> None:
+    budget = Budget(10.0)
+    budget.settle(budget.reserve(), 0.25)
+    budget.settle(budget.reserve(), None)
+    assert budget.paid == 0.5
+
+
+def test_a_gateway_that_never_says_what_it_cost_is_still_asked() -> None:
+    assert spend(Budget(1.0), [None] * 10, at_once=4)[0] == 10
+
+
+def test_the_estimate_is_what_95_of_100_calls_cost_at_most() -> None:
+    budget = Budget(None)
+    for cost in [0.01] * 96 + [5.0] * 4:
+        budget.settle(budget.reserve(), cost)
+    assert budget.estimate == 0.01
+    for cost in [5.0] * 6:
+        budget.settle(budget.reserve(), cost)
+    assert budget.estimate == 5.0
+
+
+def test_the_estimate_follows_the_prices_of_the_last_two_hundred_calls() -> None:
+    budget = Budget(None)
+    for cost in [5.0] * 200 + [0.01] * 200:
+        budget.settle(budget.reserve(), cost)
+    assert budget.estimate == 0.01
+
+
+def test_the_rounding_of_many_sums_sets_nothing_aside_for_ever() -> None:
+    budget = Budget(100.0)
+    spend(budget, [0.1] * 500, at_once=32)
+    budget.cap = budget.paid + budget.estimate
+    assert budget.admits()

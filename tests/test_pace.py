@@ -1,0 +1,155 @@
+"""Limits held with numbers: the clock is a parameter, so nothing here sleeps."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from opper_batch.pace import Gcra, Pace
+
+GAPS = st.lists(st.floats(0, 40), min_size=1, max_size=40)
+
+
+def departures(pace: Pace, gaps: Iterable[float], *, start: float = 0.0, tokens: float = 0.0) -> list[float]:
+    """When requests leave that come ``gaps`` seconds after the one before, each as early as it may."""
+    now, times = start, []
+    for gap in gaps:
+        now = leave(pace, now + gap, tokens=tokens)
+        pace.returned(now)
+        times.append(now)
+    return times
+
+
+def leave(pace: Pace, now: float, *, tokens: float = 0.0) -> float:
+    while (wait := pace.wait(now)) > 0:
+        now = max(now + wait, math.nextafter(now, math.inf))
+    pace.sent(now)
+    pace.expect(now, tokens)
+    return now
+
+
+def most_in_a_window(times: list[float], seconds: float) -> int:
+    return max(bisect_left(times, begin + seconds) - place for place, begin in enumerate(times))
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 3000), GAPS)
+def test_a_known_limit_is_not_crossed_in_any_minute(limit: int, gaps: list[float]) -> None:
+    pace = Pace(concurrency=1, requests_per_minute=limit)
+    rushes = [gap for pause in gaps for gap in (pause, *[0.0] * 12)]
+    assert most_in_a_window(departures(pace, rushes), 60) <= limit
+
+
+@pytest.mark.parametrize("limit", [1, 7, 60, 600, 3000])
+def test_a_rush_gets_the_whole_limit_but_one_in_a_hundred(limit: int) -> None:
+    times = departures(Pace(concurrency=1, requests_per_minute=limit), [0.0] * (3 * limit + 1))
+    assert most_in_a_window(times, 60) <= limit
+    assert times[-1] == pytest.approx(60 / 0.99 * 3, abs=0.3)
+
+
+@settings(max_examples=60)
+@given(st.floats(0.1, 1000), GAPS, st.floats(0, 10))
+def test_no_window_however_short_holds_more_than_the_rate_and_the_burst(
+    rate: float, gaps: list[float], window: float
+) -> None:
+    gcra, now, times = Gcra(rate), 0.0, []
+    for gap in (gap for pause in gaps for gap in (pause, 0.0, 0.0, 0.0)):
+        now += gap
+        now += gcra.wait(now)
+        gcra.take(now)
+        times.append(now)
+    assert most_in_a_window(times, window or 1e-9) <= rate * window + max(1.0, 0.25 * rate) + 1e-6
+
+
+def test_the_burst_is_a_quarter_of_a_second_and_at_least_one() -> None:
+    assert departures(Pace(concurrency=1, requests_per_minute=128 * 60 / 0.99), [0.0] * 100).count(0.0) == 32
+    assert departures(Pace(concurrency=1, requests_per_minute=1), [0.0] * 3).count(0.0) == 1
+
+
+def test_an_idle_hour_saves_up_nothing_beyond_the_burst() -> None:
+    pace = Pace(concurrency=1, requests_per_minute=128 * 60 / 0.99)
+    departures(pace, [0.0] * 40)
+    assert departures(pace, [0.0] * 100, start=3600).count(3600) == 32
+
+
+def test_without_a_known_rate_requests_leave_at_once() -> None:
+    assert set(departures(Pace(concurrency=1), [0.0] * 100)) == {0.0}
+
+
+def test_never_more_are_in_flight_than_allowed() -> None:
+    pace = Pace(concurrency=2)
+    pace.sent(0)
+    assert pace.wait(0) == 0
+    pace.sent(0)
+    assert pace.wait(1e9) == math.inf
+    pace.returned(1e9)
+    assert pace.wait(1e9) == 0
+    assert "1/2" in repr(pace)
+
+
+def test_a_pause_holds_everyone_until_its_end() -> None:
+    pace = Pace(concurrency=9, requests_per_minute=6000, tokens_per_minute=1e6)
+    pace.pause(10, 5)
+    assert pace.wait(10) == pytest.approx(5)
+    assert pace.wait(14.5) == pytest.approx(0.5)
+    assert pace.wait(15) == pytest.approx(0)
+
+
+def test_a_shorter_pause_does_not_end_a_longer_one() -> None:
+    pace = Pace(concurrency=9)
+    pace.pause(0, 30)
+    pace.pause(1, 2)
+    assert pace.wait(3) == 27
+
+
+def test_a_pause_holds_where_no_rate_is_known() -> None:
+    pace = Pace(concurrency=9)
+    pace.pause(0, 30)
+    assert pace.wait(0) == 30
+    assert pace.wait(31) == 0
+
+
+def test_no_burst_follows_a_pause() -> None:
+    pace = Pace(concurrency=1, requests_per_minute=100 * 60 / 0.99)
+    pace.pause(0, 5)
+    times = departures(pace, [0.0] * 50, start=1)
+    assert times[0] == pytest.approx(5)
+    assert times == pytest.approx([5 + number / 100 for number in range(50)])
+
+
+def test_tokens_given_back_during_a_pause_do_not_end_it() -> None:
+    pace = Pace(concurrency=2, tokens_per_minute=60_000)
+    pace.sent(0)
+    pace.expect(0, 50_000)
+    pace.pause(1, 30)
+    pace.returned(2, tokens=-50_000)
+    assert pace.wait(2) == pytest.approx(29)
+
+
+@settings(max_examples=60)
+@given(st.integers(600, 200_000), st.lists(st.integers(0, 3000), min_size=1, max_size=60))
+def test_tokens_stay_within_their_limit_by_one_request_at_most(limit: int, sizes: list[int]) -> None:
+    pace, now, sent = Pace(concurrency=1, tokens_per_minute=limit), 0.0, []
+    for size in sizes:
+        now = leave(pace, now, tokens=size)
+        pace.returned(now)
+        sent.append((now, size))
+    for begin, _ in sent:
+        assert sum(size for time, size in sent if begin <= time < begin + 60) <= limit + max(sizes)
+
+
+def test_tokens_beyond_the_estimate_delay_the_next_request_and_unused_ones_hasten_it() -> None:
+    def next_after(used: float) -> float:
+        pace = Pace(concurrency=1, tokens_per_minute=60_000 / 0.99)
+        leave(pace, 0.0, tokens=2000)
+        pace.returned(1.0, tokens=used - 2000)
+        return 1.0 + pace.wait(1.0)
+
+    assert next_after(2000) == pytest.approx(1.75, abs=0.01)
+    assert next_after(5000) == pytest.approx(4.75, abs=0.01)
+    assert next_after(500) == pytest.approx(1.0)
