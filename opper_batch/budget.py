@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import deque
+from collections.abc import Iterable
 
 _REMEMBERED = 200
 _QUANTILE = 0.95
@@ -14,17 +15,19 @@ class Budget:
 
     Each call reserves what 95 of 100 recent calls cost at most. Until the first one is over nothing is known
     of what a call costs, so under a cap it goes alone. ``cap`` None is no cap; ``paid`` is what was spent
-    before.
+    before, and ``recent`` what the calls cost that were made with it, the earliest first.
     """
 
-    def __init__(self, cap: float | None, *, paid: float = 0.0) -> None:
+    def __init__(self, cap: float | None, *, paid: float = 0.0, recent: Iterable[float] = ()) -> None:
         self.cap = cap
         self.paid = paid
         self._reserved = 0.0
         self._open = 0
-        self._blind = True
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
+        for cost in recent:
+            self._learn(cost)
+        self._blind = not self._recent
 
     @property
     def estimate(self) -> float:
@@ -52,8 +55,7 @@ class Budget:
         """The call is over; an unknown cost is valued at what was reserved."""
         self._blind = False
         self._open -= 1
-        # Nothing is left of what was set aside when nothing is open, not even the rounding of many sums.
-        self._reserved = self._reserved - reserved if self._open else 0.0
+        self._reserved -= reserved
         self.paid += reserved if cost is None else cost
         if cost is not None:
             self._learn(cost)

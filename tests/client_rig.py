@@ -84,11 +84,12 @@ class Rig:
 
     async def asked(self, calls: list[Call]) -> list[Outcome]:
         try:
-            return await asyncio.gather(*map(self._one, calls))
+            return await asyncio.gather(*map(self.one, calls))
         finally:
             await self.client.close()
 
-    async def _one(self, call: Call) -> Outcome:
+    async def one(self, call: Call) -> Outcome:
+        """As an engine asks: money first, then a place."""
         if call.pending is not None:
             return await self.client.call(call)
         reserved = self.budget.reserve()

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from program import KEY, Program
 
 from opper_batch.sandbox import Sandbox, Script
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAM = Path(sys.executable).with_name("opper-batch")
-
-# A key that must turn up nowhere but at the gateway.
-KEY = "op-canary-5f1c2a7e"
 
 
 @pytest.fixture
@@ -53,29 +46,6 @@ def gateway(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
     yield start
     for sandbox in running:
         sandbox.stop()
-
-
-class Program:
-    """The command line as a shell starts it."""
-
-    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=100)
-
-    def json(self, *arguments: str) -> dict[str, object]:
-        """The object that ``--json`` prints last, its ``exit`` checked against the real exit code."""
-        ended = self(*arguments, "--json")
-        said = json.loads(ended.stdout.splitlines()[-1])
-        assert said["exit"] == ended.returncode, ended.stderr
-        return said
-
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [PROGRAM, *arguments],
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
 
 @pytest.fixture

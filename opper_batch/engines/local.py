@@ -78,8 +78,9 @@ class _Flight:
         self._begun: set[asyncio.Task[None]] = set()
         self._progress = client.progress
         self._fed = self._taken = 0
-        self._exhausted = self._halted = self._landed = False
+        self._exhausted = self._halted = False
         self._loop = asyncio.new_event_loop()
+        self._down = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     # The caller's side.
@@ -89,7 +90,7 @@ class _Flight:
 
     @property
     def over(self) -> bool:
-        return self._landed and self._ended.empty()
+        return self._down.is_set() and self._ended.empty()
 
     def feed(self, source: Iterator[Call], lookahead: int) -> None:
         """Draw calls until ``lookahead`` are waiting, or there are no more."""
@@ -113,7 +114,7 @@ class _Flight:
         """Send nothing more, and wait for what is in flight: at most ``grace`` seconds, or an interrupt."""
         try:
             self._soon(self._halt, None)
-            self._thread.join(grace)
+            self._down.wait(grace)  # not join: a thread whose join was interrupted counts as ended
         finally:
             self._soon(self._cancel)
             self._thread.join(_LAST_SECONDS)
@@ -131,7 +132,7 @@ class _Flight:
         except Exception as error:  # whatever it is, it is raised on the caller's thread
             self.reason = self.reason or error
         finally:
-            self._landed = True
+            self._down.set()
             self._ended.put(None)
 
     async def _drive(self) -> None:

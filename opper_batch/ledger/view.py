@@ -38,6 +38,9 @@ _MODELS = """
     WHERE run = ? AND attempts > 0 GROUP BY 1 ORDER BY 2 DESC, 1"""
 _RUNS = """
     SELECT id, started, origin, ended, exit_code, published, rows, options, summary FROM runs ORDER BY id"""
+_RECENT_COSTS = """
+    SELECT cost FROM (SELECT id, cost FROM outcomes ORDER BY id DESC LIMIT 200)
+    WHERE cost IS NOT NULL ORDER BY id"""
 _SPENT = """
     SELECT coalesce(sum(cost), 0.0) FROM totals
     WHERE run > (SELECT coalesce(max(id), 0) FROM runs WHERE published)"""
@@ -149,6 +152,10 @@ class View:
     def spent(self) -> float:
         """USD paid since the last run that published: by runs that were stopped, and by this one."""
         return float(self._rows(_SPENT)[0][0])
+
+    def recent_costs(self) -> list[float]:
+        """USD of the latest two hundred outcomes, as far as it is known, the earliest first."""
+        return [row[0] for row in self._rows(_RECENT_COSTS)]
 
     def runs(self) -> list[RunRecord]:
         """Every run, oldest first."""

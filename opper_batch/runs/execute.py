@@ -84,7 +84,7 @@ class _Run:
             tokens_per_minute=limits.tokens_per_minute,
         )
         cap = options.max_cost if options.max_cost is not None else limits.max_cost
-        self._budget = Budget(cap, paid=view.spent())
+        self._budget = Budget(cap, paid=view.spent(), recent=view.recent_costs())
 
     def settle(self) -> BaseException | None:
         """Every step's missing calls; gives what stopped it."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars
 import pytest
-from conftest import KEY, Program
+from program import KEY, Program
 
 from opper_batch.sandbox import Sandbox
 

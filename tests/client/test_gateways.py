@@ -21,7 +21,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("https://api.opper.ai", "https://api.opper.ai/v3/call"),
         ("https://api.opper.ai/", "https://api.opper.ai/v3/call"),
         (" https://api.opper.ai/proxied/ ", "https://api.opper.ai/proxied/v3/call"),
-        ("HTTPS://API.Opper.ai:443", "https://api.opper.ai/v3/call"),
+        ("https://API.Opper.ai:443", "https://api.opper.ai/v3/call"),
         ("https://api.opper.ai:8443", "https://api.opper.ai:8443/v3/call"),
         ("http://localhost:8080", "http://localhost:8080/v3/call"),
         ("http://127.0.0.1:8080/x", "http://127.0.0.1:8080/x/v3/call"),

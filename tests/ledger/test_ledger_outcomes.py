@@ -246,6 +246,16 @@ def test_spent_is_what_was_paid_since_a_result_was_published(ledger: Ledger, vie
     assert view.spent() == 0.25
 
 
+def test_recent_costs_are_those_of_the_latest_outcomes_whose_cost_is_known(
+    journal: Journal, view: View
+) -> None:
+    assert view.recent_costs() == []
+    for number in range(210):
+        cost = None if number == 205 else float(number)
+        wait(journal.record(answer(number, usage=Usage(cost))))
+    assert view.recent_costs() == [float(number) for number in range(10, 210) if number != 205]
+
+
 def test_a_run_is_told_as_it_stands(ledger: Ledger, view: View) -> None:
     second = ledger.begin(origin="sandbox", options={"limit": "5"})
     assert (second, ledger.run) == (2, 2)

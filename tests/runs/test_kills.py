@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pyarrow.parquet
 import pytest
-from conftest import Program
+from program import Program
 
 import opper_batch as ob
 from opper_batch.ledger import View

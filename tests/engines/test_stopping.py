@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import pytest
+
+from opper_batch.budget import Budget
+from opper_batch.engines.stopping import Stopping, late, no_access, over_budget
+from opper_batch.errors import AccessRefused, Refused, RunStopped
+from opper_batch.records import Outcome
+
+ANSWERED = Outcome(b"k", None)
+UNFIT = Outcome(b"k", "does not fit", cause="answer")
+REFUSED = Outcome(b"k", "422 no", cause="refused")
+UNANSWERED = Outcome(b"k", "500", cause="gateway")
+
+
+def after(stopping: Stopping, *outcomes: Outcome) -> list[type | None]:
+    said = [stopping.after(outcome) for outcome in outcomes]
+    return [type(error) if error else None for error in said]
+
+
+def test_nothing_stops_a_run_that_goes_well() -> None:
+    assert after(Stopping(proven=False), ANSWERED, REFUSED, UNFIT, UNANSWERED, ANSWERED) == [None] * 5
+
+
+@pytest.mark.parametrize(("first", "stop"), [(REFUSED, Refused), (UNANSWERED, RunStopped)])
+def test_a_first_call_that_is_not_answered_stops_the_run(first: Outcome, stop: type) -> None:
+    assert after(Stopping(proven=False), first) == [stop]
+    assert after(Stopping(proven=True), first) == [None]
+
+
+@pytest.mark.parametrize("answer", [ANSWERED, UNFIT])
+def test_any_answer_proves_the_gateway(answer: Outcome) -> None:
+    assert after(Stopping(proven=False), answer, REFUSED, UNANSWERED) == [None] * 3
+
+
+def test_a_202_proves_it_too() -> None:
+    stopping = Stopping(proven=False)
+    stopping.prove()
+    assert after(stopping, REFUSED, UNANSWERED) == [None] * 2
+
+
+@pytest.mark.parametrize("between", [ANSWERED, UNFIT, REFUSED])
+def test_twenty_unanswered_in_a_row_are_an_outage_and_anything_between_begins_anew(between: Outcome) -> None:
+    stopping = Stopping(proven=True)
+    assert after(stopping, *[UNANSWERED] * 19, between, *[UNANSWERED] * 19) == [None] * 39
+    assert after(stopping, UNANSWERED) == [RunStopped]
+
+
+def test_a_spent_budget_is_to_be_run_again_and_a_refused_key_to_be_set() -> None:
+    assert isinstance(no_access(AccessRefused("402 spent", status=402)), RunStopped)
+    for status in (401, 403):
+        assert isinstance(no_access(AccessRefused(f"{status} no", status=status)), Refused)
+
+
+def test_every_reason_says_what_to_do() -> None:
+    reasons = [late(), over_budget(Budget(0.005, paid=0.004)), no_access(AccessRefused("no", status=402))]
+    assert all("run again" in reason.message for reason in reasons)
+    assert "$0.005" in reasons[1].message
