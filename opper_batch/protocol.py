@@ -171,7 +171,7 @@ def error_text(status: int, body: bytes) -> str:
         text = _phrase(status) + (" (a page of HTML)" if text else "")
     with suppress(ValueError):
         text = _said(from_json(body)) or text
-    return shortened(printable(text))
+    return _shown(text)
 
 
 def _reply(status: int, body: bytes) -> Reply:
@@ -182,7 +182,8 @@ def _reply(status: int, body: bytes) -> Reply:
     if pending and not operations and fields.get("data") is None:
         raise BadReply("the gateway's answer is pending and names no operation to wait for")
     if "data" not in fields and not operations:
-        raise BadReply("the gateway's answer has no data")
+        said = _said(fields)
+        raise BadReply(f"the gateway's answer has no data{f', it says: {_shown(said)}' if said else ''}")
     return Reply(
         raw=body,
         data=fields.get("data"),
@@ -240,6 +241,10 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
     if not isinstance(fields, dict):
         raise BadReply("the gateway's answer is not a JSON object")
     return fields
+
+
+def _shown(text: str) -> str:
+    return shortened(printable(text))
 
 
 def _said(fields: object) -> str | None:

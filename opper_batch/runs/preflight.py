@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from opper_batch.calls import Step
 from opper_batch.errors import SourceError
-from opper_batch.inputs import encode_inputs
+from opper_batch.inputs import encode_inputs, is_text
 from opper_batch.protocol import digest_of
 from opper_batch.seen import Seen
 from opper_batch.sources import Source, missing_column_error
@@ -16,21 +16,23 @@ from opper_batch.sources import Source, missing_column_error
 BATCH_ROWS = 8_192
 
 
-def check_rows(source: Source, *, key: Sequence[str], first: Step) -> None:
+def check_rows(source: Source, *, key: Sequence[str], steps: Sequence[Step]) -> None:
     """One pass, where one is needed: raises SourceError naming row and column."""
     for name in key:
         if name not in source.schema.names:
             raise missing_column_error(source.schema, name, where=f"source.key: {source.name}")
-    read_here = [name for name in first.inputs if name in source.schema.names]
-    floats = any(_holds_floats(source.schema.field(name).type) for name in read_here)
-    if not key and not floats:
+    sent = {name for step in steps for name in step.inputs}
+    doubtful = [
+        field.name for field in source.schema if field.name in sent and not _always_sendable(field.type)
+    ]
+    if not key and not doubtful:
         return
     seen, first_row = Seen(), 1
     for batch in source.batches(BATCH_ROWS):
         if key:
             _check_key(batch, key, seen, first_row=first_row, name=source.name)
-        if floats:
-            encode_inputs(batch, read_here, nan=first.nan, first_row=first_row)
+        if doubtful:
+            encode_inputs(batch, doubtful, nan=steps[0].nan, first_row=first_row)
         first_row += batch.num_rows
     seen.close()
 
@@ -50,9 +52,8 @@ def _check_key(batch: pa.RecordBatch, key: Sequence[str], seen: Seen, *, first_r
         )
 
 
-def _holds_floats(kind: pa.DataType) -> bool:
+def _always_sendable(kind: pa.DataType) -> bool:
+    """Text and whole numbers have JSON for every value; floats (NaN), dates (year 10000) have not."""
     if pa.types.is_dictionary(kind):
-        return _holds_floats(kind.value_type)
-    if pa.types.is_nested(kind):
-        return any(_holds_floats(kind.field(index).type) for index in range(kind.num_fields))
-    return bool(pa.types.is_floating(kind))
+        return _always_sendable(kind.value_type)
+    return is_text(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)

@@ -55,7 +55,7 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False) -> S
     asked = latest_origin(path, options) if looking else origin(options)
     steps = prepare(pipeline, checked.schema, source=source.name, origin=asked)
     sink = checked_sink(pipeline, checked.schema, sandbox=bool(options.sandbox))
-    check_rows(source, key=pipeline.source.key, first=steps[0])
+    check_rows(source, key=pipeline.source.key, steps=steps)
     return Setting(pipeline, source, checked, steps, sink, path, asked, bool(options.sandbox))
 
 
