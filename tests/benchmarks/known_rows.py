@@ -64,7 +64,8 @@ def fill_ledger(folder: Path, origin: str, known: int) -> None:
     reply = json.dumps({"data": {"tag": "a", "score": 3}, "meta": {"cost": 0.0001}}).encode()
     insert = (
         "INSERT INTO outcomes (key, run, template, ok, final, reply, model, cost, input_tokens, "
-        "output_tokens, latency_ms, attempts, throttled, at) VALUES (?, 1, 1, 1, 1, ?, 'm', 0.0001, 10, 5, 100, 1, 0, 0)"
+        "output_tokens, latency_ms, attempts, throttled, at) "
+        "VALUES (?, 1, 1, 1, 1, ?, 'm', 0.0001, 10, 5, 100, 1, 0, 0)"
     )
     connection = sqlite3.connect(path)
     left = known

@@ -1,0 +1,83 @@
+"""Every example that is shipped runs: the pipelines, and what the README says."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars
+import pytest
+
+import opper_batch as ob
+from opper_batch.cli import commands
+from opper_batch.sandbox import Sandbox
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_parquet_into_duckdb_by_upsert_with_nested_columns(examples: Path) -> None:
+    catalog = ob.load("pipelines/product_catalog.toml")
+    run = ob.run(catalog, sandbox=True)
+    assert run.counts.ok == run.counts.rows > 50
+    ob.run(catalog, sandbox=True)
+    with duckdb.connect("out/catalog.duckdb", read_only=True) as connection:
+        counts = connection.sql("SELECT count(*), count(DISTINCT sku) FROM products_sandbox").fetchall()
+        assert counts == [(run.counts.rows, run.counts.rows)]
+        types = {row[0]: row[1] for row in connection.sql("DESCRIBE products_sandbox").fetchall()}
+    assert types["price"] == "STRUCT(amount DECIMAL(12,2), currency VARCHAR)"
+    assert types["attributes"] == 'STRUCT("name" VARCHAR, "value" VARCHAR)[]'
+    assert types["materials"] == "VARCHAR[]"
+
+
+def test_a_pydantic_model_gives_the_columns(examples: Path) -> None:
+    run = ob.run(ob.load("pipelines/review_insights.py"), sandbox=True)
+    assert run.counts.ok == run.counts.rows > 50
+    assert set(run.frame["sentiment"]) <= {"positive", "mixed", "neutral", "negative"}
+    (aspect,) = {tuple(aspect) for row in run.frame["aspects"] for aspect in row}
+    assert aspect == ("name", "sentiment", "evidence")
+    assert list(Path("out/reviews.sandbox").glob("part-*.parquet"))
+
+
+def test_the_readmes_python_runs(here: Path) -> None:
+    (source,) = blocks("python")
+    names: dict[str, Any] = {}
+    exec(compile(source, "README.md", "exec"), names)
+    frame = names["run"].frame
+    assert frame["id"].to_list() == [1, 2]
+    assert set(frame["sentiment"]) <= {"good", "mixed", "bad"}
+    assert frame.schema["refund"] == polars.Decimal(10, 2)
+
+
+def test_the_readmes_pipeline_file_is_one(examples: Path) -> None:
+    (text,) = blocks("toml")
+    pipeline = ob.Pipeline(**tomllib.loads(text))
+    assert ob.run(pipeline, sandbox=True, limit=20).counts.ok == 20
+
+
+@pytest.mark.parametrize("verb", commands.commands)
+def test_the_readme_names_every_command_and_option(verb: str) -> None:
+    assert f"`{verb}" in README
+    command = commands.commands[verb]
+    if verb == "run":
+        for option in command.params:
+            spellings = [*option.opts, *option.secondary_opts]
+            assert any(spelling in README for spelling in spellings) or option.name == "path", spellings
+
+
+def test_the_scheduled_command_says_no_calls_the_second_night(
+    examples: Path, gateway: Callable[..., Sandbox]
+) -> None:
+    sandbox = gateway()
+    catalog = ob.load("pipelines/product_catalog.toml")
+    ob.run(catalog)
+    calls = len(sandbox.journal.calls)
+    assert ob.run(catalog).summary.totals.calls == 0
+    assert len(sandbox.journal.calls) == calls
