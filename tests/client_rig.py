@@ -30,7 +30,7 @@ from opper_batch.sandbox.listening import Server
 KEY = "op-canary-77aa1c"
 TICKET = {"category": ["billing", "bug"], "priority": {"type": "TINYINT", "min": 1, "max": 5}}
 MEDIA = {"video": "VARCHAR", "mime_type": "VARCHAR"}
-QUICK = Polling(first=0.02, longest=0.05, deadline=5.0)
+QUICK = Polling(first=0.01, longest=0.02, deadline=5.0)
 
 
 class Rig:

@@ -152,6 +152,9 @@ class Client:
             tally.throttled += 1
             self.gate.pause(error.retry_after or self._jittered(2 * _FIRST_BACKOFF, tally.throttled))
             raise
+        except AccessRefused:
+            self.gate.close()  # before anybody takes this call's place
+            raise
         except CallError as error:
             tally.attempted(paid=error.paid)
             raise

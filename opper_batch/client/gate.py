@@ -42,8 +42,6 @@ class Gate:
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
                 self.leave()
-            else:
-                self._advance()
             raise
 
     def expect(self, tokens: float) -> None:
@@ -56,8 +54,9 @@ class Gate:
         self._advance()
 
     def pause(self, seconds: float) -> None:
-        """Nothing passes for ``seconds``. Raises RunStopped when that is longer than ten minutes."""
+        """Nothing passes for ``seconds``; more than ten minutes close the gate and raise RunStopped."""
         if seconds > LONGEST_PAUSE_SECONDS:
+            self.close()
             raise RunStopped(
                 f"the gateway asks to wait {seconds:.0f} s before the next call; run again then to go on"
             )

@@ -91,6 +91,9 @@ class HttpxTransport:
         while self._idle:
             await self._idle.pop().aclose()
 
+    def __repr__(self) -> str:
+        return f"HttpxTransport(idle={len(self._idle)})"
+
     @asynccontextmanager
     async def _connection(self, url: str) -> AsyncIterator[httpx.AsyncHTTPTransport]:
         """An idle connection or a new one. It is used again only if its exchange came to a good end."""

@@ -9,7 +9,9 @@ CREATE TABLE IF NOT EXISTS runs (
     ended     REAL,
     exit_code INTEGER,
     published INTEGER NOT NULL DEFAULT 0,
-    rows      INTEGER,
+    step      TEXT,              -- the step it is at, or ended at,
+    done      INTEGER NOT NULL DEFAULT 0,  -- how many rows are settled there
+    rows      INTEGER NOT NULL DEFAULT 0,  -- of how many
     options   TEXT    NOT NULL,
     summary   TEXT
 );

@@ -37,7 +37,8 @@ _MODELS = """
     SELECT coalesce(model, 'not stated'), count(*), coalesce(sum(cost), 0.0) FROM outcomes
     WHERE run = ? AND attempts > 0 GROUP BY 1 ORDER BY 2 DESC, 1"""
 _RUNS = """
-    SELECT id, started, origin, ended, exit_code, published, rows, options, summary FROM runs ORDER BY id"""
+    SELECT id, started, origin, ended, exit_code, published, step, done, rows, options, summary
+    FROM runs ORDER BY id"""
 _RECENT_COSTS = """
     SELECT cost FROM (SELECT id, cost FROM outcomes ORDER BY id DESC LIMIT 200)
     WHERE cost IS NOT NULL ORDER BY id"""
@@ -85,7 +86,9 @@ class RunRecord:
     ended: float | None
     exit_code: int | None
     published: bool
-    rows: int | None
+    step: str | None
+    done: int
+    rows: int
     options: dict[str, Any]
     summary: dict[str, Any]
 
@@ -210,9 +213,11 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _run(id: int, started: float, origin: str, ended: float | None, *rest: Any) -> RunRecord:
-    exit_code, published, rows, options, summary = rest
+    exit_code, published, step, done, rows, options, summary = rest
     options, summary = json.loads(options), json.loads(summary or "{}")
-    return RunRecord(id, started, origin, ended, exit_code, bool(published), rows, options, summary)
+    return RunRecord(
+        id, started, origin, ended, exit_code, bool(published), step, done, rows, options, summary
+    )
 
 
 def _known(row: tuple[Any, ...]) -> Known:

@@ -77,9 +77,15 @@ class Ledger:
 
     def finish(self, *, exit_code: int, published: bool, rows: int, summary: Mapping[str, Any]) -> None:
         """The run is over."""
-        statement = "UPDATE runs SET ended=?, exit_code=?, published=?, rows=?, summary=? WHERE id=?"
+        statement = (
+            "UPDATE runs SET ended=?, exit_code=?, published=?, rows=max(rows, ?), summary=? WHERE id=?"
+        )
         ended = (time.time(), exit_code, int(published), rows, json.dumps(dict(summary)), self.run)
         self._do((statement, ended))
+
+    def advance(self, *, step: str, done: int, rows: int) -> None:
+        """How far the run is, for those who look; not waited for."""
+        self.submit(("UPDATE runs SET step=?, done=?, rows=? WHERE id=?", (step, done, rows, self.run)))
 
     def journal(self, *, step: str, digest: bytes, fields: Mapping[str, Any]) -> Journal:
         """Where the calls of one step's prompt are written down."""

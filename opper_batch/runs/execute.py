@@ -28,7 +28,7 @@ from opper_batch.runs.setting import Setting, resolve
 
 DEFAULT_CONCURRENCY = 32
 INTERRUPTED = 130
-_TELL_SECONDS = 0.1
+_TELL_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +157,16 @@ class _Run:
         return max(0.0, self._options.deadline - (time.monotonic() - self._started))
 
     def _tell(self, step: Step, asking: Asking, gate: Gate) -> None:
+        rows, of = asking.settled_rows, self._setting.checked.rows
+        self._ledger.advance(step=step.name, done=rows, rows=of)
         if self._options.progress is None:
             return
         totals = self._view.totals(run=self._ledger.run)
         self._options.progress(
             Progress(
                 step=step.name,
-                rows=asking.settled_rows,
-                total_rows=self._setting.checked.rows,
+                rows=rows,
+                total_rows=of,
                 calls=totals.calls,
                 failed=totals.failed,
                 throttled=totals.throttled,

@@ -93,7 +93,10 @@ class Status:
             "state": self.state,
             "started": self.run.started,
             "ended": self.run.ended,
+            "step": self.run.step,
             "rows": self.run.rows,
+            "done": self.run.done,
+            "left": self.run.rows - self.run.done,
             **{name: getattr(self.totals, name) for name in names},
             "pending": self.pending,
             "in_doubt": self.in_doubt,
@@ -108,7 +111,9 @@ class Status:
         head = (
             f"{self.pipeline}{place}: run {self.run.id} {self.state}, {duration(seconds)}, {rate:.1f} calls/s"
         )
-        return f"{head}\n  {totals_text(self.totals)}{pending}{doubt}"
+        left = self.run.rows - self.run.done
+        rows = f"  rows: {self.run.done:,} of {self.run.rows:,} done, {left:,} left, at step {self.run.step}"
+        return f"{head}\n{rows}\n  {totals_text(self.totals)}{pending}{doubt}"
 
 
 def status(pipeline: Pipeline, options: Options) -> Status:

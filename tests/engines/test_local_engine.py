@@ -51,7 +51,7 @@ def stopped(rig: Rig, calls: Iterable[Call], **settings: Any) -> tuple[list[Outc
 
 def test_every_call_has_one_outcome_and_it_is_durable(sandbox: Sandboxes, rig: Rigs) -> None:
     client = rig(sandbox().url)
-    calls = questions(client, 300)
+    calls = questions(client, 100)
     found = []
     for outcome in LocalEngine(client.client).outcomes(calls):
         assert client.settled()[outcome.key]
@@ -156,17 +156,17 @@ def test_memory_does_not_grow_with_the_number_of_calls(sandbox: Sandboxes, rig: 
     client = rig(sandbox().url, pace=Pace(concurrency=4))
 
     def calls() -> Iterator[Call]:
-        for number in range(300):
-            yield client.question(f"{number}" + "x" * 100_000)  # 30 MB together
+        for number in range(200):
+            yield client.question(f"{number}" + "x" * 100_000)  # 20 MB together
 
     gc.collect()
     tracemalloc.start()
     try:
         for number, outcome in enumerate(LocalEngine(client.client).outcomes(calls())):
             assert outcome.ok
-            if number == 100:
+            if number == 80:
                 tracemalloc.reset_peak()
-        assert tracemalloc.get_traced_memory()[1] < 15_000_000
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000
     finally:
         tracemalloc.stop()
 
