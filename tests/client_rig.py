@@ -82,6 +82,16 @@ class Rig:
         """One call, as an engine would make it."""
         return asyncio.run(self.asked([self.question(value, pending=pending)]))[0]
 
+    def ask_each(self, *values: object) -> list[Outcome]:
+        """One call after the other."""
+
+        async def run() -> list[Outcome]:
+            outcomes = [await self.one(self.question(value)) for value in values]
+            await self.client.close()
+            return outcomes
+
+        return asyncio.run(run())
+
     async def asked(self, calls: list[Call]) -> list[Outcome]:
         try:
             return await asyncio.gather(*map(self.one, calls))

@@ -149,17 +149,14 @@ def test_repairs_are_counted_and_the_last_answer_is_kept(
     ids=lambda fault: f"{getattr(fault, 'status_code', 'reset')}",
 )
 def test_what_may_get_better_is_tried_three_times_and_no_more(stub: Stub, rig: Rigs, fault: Any) -> None:
-    client = rig(stub.calls(fault, fault, ok(cost=0.1)).url)
-    outcome = client.ask()
-    assert outcome.ok
-    assert outcome.attempts == len(stub.posts) == 3
-
-    stub.calls(fault)
-    outcome = client.ask("another question")
-    assert not outcome.ok
-    assert (outcome.cause, outcome.attempts, len(stub.posts)) == ("gateway", 3, 6)
+    client = rig(stub.calls(fault, fault, ok(cost=0.1), fault).url)
+    better, worse = client.ask_each("one question", "another")
+    assert better.ok
+    assert (worse.ok, worse.cause) == (False, "gateway")
+    assert better.attempts == worse.attempts == 3
+    assert len(stub.posts) == 6
     assert client.intents() == set()
-    assert outcome.usage.cost is None  # it may have been paid
+    assert worse.usage.cost is None  # it may have been paid
 
 
 def test_an_exchange_that_takes_too_long_is_tried_again(stub: Stub, rig: Rigs) -> None:
@@ -311,13 +308,13 @@ def test_a_refused_call_fails_at_once_and_cost_nothing(stub: Stub, rig: Rigs, co
 
 
 def test_the_key_is_in_no_error(stub: Stub, rig: Rigs) -> None:
-    client = rig(stub.url)
-    for number, fault in enumerate([says(400), says(500), says(200, ""), reset]):
-        stub.calls(fault)
-        assert KEY not in str(client.ask(number).error)
-    stub.calls(says(401))
+    faults = [says(400), *[says(500)] * 3, *[says(200, "")] * 3, *[reset] * 3]
+    client = rig(stub.calls(*faults, says(401)).url)
+    outcomes = client.ask_each(1, 2, 3, 4)
+    assert len({outcome.error for outcome in outcomes}) == 4
+    assert KEY not in str(outcomes)
     with pytest.raises(AccessRefused) as caught:
-        client.ask("last")
+        client.ask()
     assert KEY not in f"{caught.value} {caught.value!r}"
 
 
