@@ -7,15 +7,18 @@ from collections import deque
 from collections.abc import Iterable
 
 _REMEMBERED = 200
-_QUANTILE = 0.95
 
 
 class Budget:
-    """A cap in USD that calls in flight cannot cross by more than what one costs above its estimate.
+    """A cap in USD, held by reserving for each call the highest of the prices seen lately.
 
-    Each call reserves what 95 of 100 recent calls cost at most. Until the first one is over nothing is known
-    of what a call costs, so under a cap it goes alone. ``cap`` None is no cap; ``paid`` is what was spent
-    before, and ``recent`` what the calls cost that were made with it, the earliest first.
+    The bound: when a call is begun, what is paid and reserved is within the cap, so the cap is crossed only
+    by what calls cost above every price remembered. Under a cap no more calls are open at once than prices
+    were learned (1, 2, 4, 8 and so on), so after n priced calls a surprise is met by n calls at most, and by
+    one alone while nothing is known. A call whose price nobody says teaches nothing.
+
+    ``cap`` None is no cap; ``paid`` is what was spent before, and ``recent`` what calls cost that were made
+    with it, the earliest first.
     """
 
     def __init__(self, cap: float | None, *, paid: float = 0.0, recent: Iterable[float] = ()) -> None:
@@ -23,24 +26,26 @@ class Budget:
         self.paid = paid
         self._reserved = 0.0
         self._open = 0
+        self.begin_step(recent)
+
+    def begin_step(self, recent: Iterable[float]) -> None:
+        """Forget the prices learned, since another step or model has others, and learn ``recent`` instead."""
+        self._learned = 0
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
         for cost in recent:
             self._learn(cost)
-        self._blind = not self._recent
 
     @property
     def estimate(self) -> float:
         """The upper estimate for one more call, in USD; 0 while nothing is known."""
-        if not self._sorted:
-            return 0.0
-        return self._sorted[min(len(self._sorted) - 1, int(_QUANTILE * len(self._sorted)))]
+        return self._sorted[-1] if self._sorted else 0.0
 
     def admits(self) -> bool:
         """Whether one more call fits beside what is paid and reserved."""
         if self.cap is None:
             return True
-        if self._blind and self._open:
+        if self._open >= max(1, self._learned):
             return False
         return self.paid + self._reserved + self.estimate <= self.cap and self.paid < self.cap
 
@@ -52,15 +57,16 @@ class Budget:
         return amount
 
     def settle(self, reserved: float, cost: float | None) -> None:
-        """The call is over; an unknown cost is valued at what was reserved."""
-        self._blind = False
+        """The call is over; an unknown cost is valued at what was reserved, and 0 says nothing of prices."""
         self._open -= 1
         self._reserved -= reserved
         self.paid += reserved if cost is None else cost
-        if cost is not None:
-            self._learn(cost)
+        self._learn(cost or 0.0)
 
     def _learn(self, cost: float) -> None:
+        if cost <= 0:
+            return
+        self._learned += 1
         insort(self._sorted, cost)
         self._recent.append(cost)
         if len(self._recent) > _REMEMBERED:

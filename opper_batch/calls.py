@@ -49,11 +49,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Which known calls are asked again. ``run`` is this run: what it has asked is never asked again."""
+    """Which known calls are asked again. ``run`` is this run: what it has asked is never asked again.
+
+    ``since`` is the first run that was to refresh and did not get to its end: what it and those after it
+    have asked is fresh.
+    """
 
     run: int
     retry_failed: bool = True
     refresh: bool = False
+    since: int | None = None
 
     def wants(self, settled: tuple[bool, int] | None) -> bool:
         if settled is None:
@@ -61,7 +66,8 @@ class Policy:
         ok, run = settled
         if run == self.run:
             return False
-        return self.refresh or (not ok and self.retry_failed)
+        stale = self.since is None or run < self.since
+        return (self.refresh and stale) or (not ok and self.retry_failed)
 
 
 class Asking:

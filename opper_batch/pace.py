@@ -51,6 +51,7 @@ class Pace:
         self.paused_until = float("-inf")
         self._requests = Gcra(_SHARE * requests_per_minute / 60) if requests_per_minute else None
         self._tokens = Gcra(_SHARE * tokens_per_minute / 60) if tokens_per_minute else None
+        self._most_beyond = tokens_per_minute or 0.0
 
     def wait(self, now: float) -> float:
         """Seconds until a request may leave; infinity while every place is taken."""
@@ -72,10 +73,13 @@ class Pace:
             self._tokens.take(now, tokens)
 
     def returned(self, now: float, *, tokens: float = 0.0) -> None:
-        """A request is over; ``tokens`` is what it used beyond what was expected (less: negative)."""
+        """A request is over; ``tokens`` is what it used beyond what was expected (less: negative).
+
+        At most a minute's worth is believed, or one absurd reply would hold up everything for ever.
+        """
         self.in_flight -= 1
         if self._tokens and tokens:
-            self._tokens.take(now, tokens)
+            self._tokens.take(now, min(tokens, self._most_beyond))
 
     def pause(self, now: float, seconds: float) -> None:
         """Nothing leaves for ``seconds``, whoever asks."""

@@ -6,8 +6,8 @@ batch + ledger.lookup -> answers of step 1 -> its columns -> questions of step 2
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -24,7 +24,7 @@ NOT_ASKED = "not asked yet; run the pipeline to fill it"
 class Answer:
     """What one step has for one row: ``values`` when it is ok, else why not."""
 
-    status: str
+    status: Literal["ok", "failed", "skipped"]
     error: str | None = None
     values: dict[str, Any] | None = None
     known: Known | None = None
@@ -46,8 +46,8 @@ class Projected:
     def join(self, step: Step, view: View) -> None:
         """Add the step's columns as the ledger has them."""
         calls = self.questions(step)
-        known = view.lookup(list({call.key for call in calls if call}))
-        read = {key: _read(step, found) for key, found in known.items()}
+        known = view.each(list({call.key for call in calls if call}))
+        read = {found.outcome.key: _read(step, found) for found in known}
         answers = [
             read.get(call.key, Answer("skipped", NOT_ASKED, key=call.key))
             if call
@@ -80,6 +80,7 @@ def project(batch: pa.RecordBatch, steps: Sequence[Step], view: View, *, first_r
 def _read(step: Step, known: Known) -> Answer:
     """The kept reply, read anew: what is ok is decided by today's columns."""
     outcome = known.outcome
+    known = replace(known, outcome=replace(outcome, reply=None))  # replies may be large, and a batch has many
     if outcome.error is not None or outcome.reply is None:
         return Answer("failed", outcome.error, known=known, key=outcome.key)
     try:

@@ -39,6 +39,7 @@ MODELS_PATH = "/v3/models"
 _OPERATION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _RETRYABLE = {408, 425}
 _LONGEST_WAIT = 1e9  # thirty years in seconds; whoever says more means the same
+_LONGEST_LABEL = 200
 _LARGEST = 2**53  # what a number in meta is believed up to: beyond it no count or cost is one
 
 
@@ -126,10 +127,25 @@ def status_path(operation: Operation) -> str:
 
 
 def wrapped(data: bytes, reply: Reply) -> bytes:
-    """A body as a 200 would have had it: the JSON a finished operation gave, with its 202's ``meta``."""
+    """A body as a 200 would have had it: the JSON a finished operation gave, with its 202's ``meta``.
+
+    Raises BadReply when ``data`` is not exactly one JSON value: it is read and written anew, so that
+    nothing in it can stand beside ``data``.
+    """
     meta = _object(_parsed(reply.raw).get("meta"))
+    try:
+        written = to_json(from_json(data, allow_inf_nan=False), inf_nan_mode="constants")
+    except ValueError:
+        raise BadReply("the operation's file is not JSON") from None
     # Not canonical(): JSON may write numbers too large for a float, and they are read as infinity.
-    return b'{"data":' + data + b',"meta":' + to_json(meta, inf_nan_mode="null") + b"}"
+    return b'{"data":' + written + b',"meta":' + to_json(meta, inf_nan_mode="null") + b"}"
+
+
+def without_usage(raw: bytes) -> bytes:
+    """A 202's body that states no more what it used, for when that was recorded already."""
+    fields = dict(_parsed(raw))
+    meta = {name: value for name, value in _object(fields.get("meta")).items() if name != "usage"}
+    return to_json({**fields, "meta": {**meta, "cost": 0.0}}, inf_nan_mode="null")
 
 
 def with_artifacts(answer: object, artifacts: Sequence[Artifact], names: Sequence[str]) -> object:
@@ -188,8 +204,8 @@ def _reply(status: int, body: bytes) -> Reply:
         raw=body,
         data=fields.get("data"),
         usage=_usage(meta),
-        model=next((name for name in _list(meta.get("models_used"))[::-1] if isinstance(name, str)), None),
-        trace=_text(meta.get("trace_uuid")),
+        model=next((_label(name) for name in _list(meta.get("models_used"))[::-1] if _label(name)), None),
+        trace=_label(meta.get("trace_uuid")),
         operations=operations,
     )
 
@@ -202,7 +218,7 @@ def _operations(meta: Mapping[str, Any]) -> tuple[Operation, ...]:
             raise OperationFailed(
                 "the gateway named a pending operation by an id that is not one", final=True
             )
-        operations.append(Operation(found, _text(entry.get("type")) or "artifact"))
+        operations.append(Operation(found, _label(entry.get("type")) or "artifact"))
     return tuple(operations)
 
 
@@ -282,6 +298,11 @@ def _list(value: object) -> list[Any]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _label(value: object) -> str | None:
+    """A name that the gateway gave: it is shown in terminals and tables, so one short printable line."""
+    return shortened(printable(_text(value) or ""), _LONGEST_LABEL) or None
 
 
 def _number(value: object) -> float | None:

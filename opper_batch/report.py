@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import floor, log10
 from typing import Any
 
@@ -17,7 +17,8 @@ class Counts:
 
     A row is failed when a step failed, else skipped when a step has no answer. ``cached`` counts answers
     that an earlier run paid for, ``folded`` those shared with an equal row above. ``cost`` (USD) is what
-    was paid for the answers in the table; ``failures`` are (step, reason) with how often.
+    was paid for the answers in the table; ``failed_calls`` counts failed answers, once for equal rows;
+    ``failures`` are reasons with how often each.
     """
 
     rows: int = 0
@@ -27,6 +28,7 @@ class Counts:
     cached: int = 0
     folded: int = 0
     cost: float = 0.0
+    failed_calls: int = 0
     failures: tuple[tuple[str, int], ...] = ()
 
     @property
@@ -36,11 +38,14 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One run in numbers: what came of the rows, and what was called, paid and waited for."""
+    """One run in numbers: what came of the rows, and what was called, paid and waited for.
+
+    ``counts`` is None when the run did not come to its result, ``run_id`` 0 when it did not begin.
+    """
 
     run_id: int
     pipeline: str
-    counts: Counts = field(default_factory=Counts)
+    counts: Counts | None = None
     totals: Totals = field(default_factory=Totals)
     seconds: float = 0.0
     output: str | None = None
@@ -49,23 +54,35 @@ class Summary:
     in_doubt: int = 0
     sandbox: bool = False
 
-    def ended(self, exit_code: int, reason: str | None = None) -> Summary:
-        return replace(self, exit=exit_code, stopped=reason)
+    @property
+    def rows(self) -> int:
+        return self.counts.rows if self.counts else 0
+
+    @property
+    def retries(self) -> int:
+        """Requests beyond the first for each call that came to its end."""
+        return max(0, self.totals.calls - self.totals.ok - self.totals.failed)
+
+    @property
+    def kept(self) -> int:
+        """Calls that failed where an older answer stands."""
+        return max(0, self.totals.failed - self.counts.failed_calls) if self.counts else 0
 
     def as_json(self) -> dict[str, Any]:
-        """The one object that ``--json`` prints; its keys are part of the interface."""
+        """The one object that ``--json`` prints; its keys are part of the interface.
+
+        What was not counted is null.
+        """
         counts, totals = self.counts, self.totals
+        names = ("rows", "ok", "failed", "skipped", "cached", "folded")
         return {
-            "run_id": self.run_id,
+            "run_id": self.run_id or None,
             "pipeline": self.pipeline,
-            "rows": counts.rows,
-            "ok": counts.ok,
-            "failed": counts.failed,
-            "skipped": counts.skipped,
-            "cached": counts.cached,
-            "folded": counts.folded,
+            **{name: getattr(counts, name) if counts else None for name in names},
+            "kept": self.kept,
+            "table_cost": round(counts.cost, 9) if counts else None,
             "calls": totals.calls,
-            "retries": max(0, totals.calls - totals.ok - totals.failed),
+            "retries": self.retries,
             "throttled": totals.throttled,
             "cost": round(totals.cost, 9),
             "unpriced": totals.unpriced,
@@ -77,7 +94,7 @@ class Summary:
             "stopped": self.stopped,
             "in_doubt": self.in_doubt,
             "sandbox": self.sandbox,
-            "failures": [list(entry) for entry in counts.failures],
+            "failures": [list(entry) for entry in counts.failures] if counts else [],
         }
 
     def __str__(self) -> str:
@@ -101,14 +118,20 @@ class Report:
 
     def _lines(self) -> list[str]:
         said = self.summary
-        rows = f"{said['ok']:,} ok, {said['failed']:,} failed, {said['skipped']:,} skipped"
+        rows = "not counted"
+        if said["rows"] is not None:
+            rows = (
+                f"{said['rows']:,}: {said['ok']:,} ok, {said['failed']:,} failed, {said['skipped']:,} skipped"
+            )
+        doubt = f"{said['in_doubt']:,} calls were possibly paid, their answers never came"
         tokens = f"{said['input_tokens']:,} tokens in, {said['output_tokens']:,} out"
         lines = [
             f"{said['pipeline']}: run {said['run_id']}, exit {said['exit']}, {duration(said['seconds'])}",
             *([f"  stopped {said['stopped']}"] if said["stopped"] else []),
-            f"  rows    {said['rows']:,}: {rows}",
+            f"  rows    {rows}",
             f"  calls   {said['calls']:,}, {said['retries']:,} retries, {said['throttled']:,} throttled",
             f"  cost    {money(said['cost'])}, {tokens}",
+            *([f"  unknown {doubt}"] if said["in_doubt"] else []),
         ]
         if self.latency_ms:
             quantiles = ", ".join(f"{name} {value:,} ms" for name, value in self.latency_ms.items())
@@ -124,16 +147,19 @@ def summary_text(summary: Summary) -> str:
     """What a person reads when a run is over."""
     counts, totals = summary.counts, summary.totals
     lines = [f"{summary.pipeline}: run {summary.run_id} {_ending(summary)} in {duration(summary.seconds)}"]
-    if counts.rows:
+    if counts:
         rows = [f"{counts.ok:,} ok", f"{counts.failed:,} failed", f"{counts.skipped:,} skipped"]
         lines.append(f"  rows    {counts.rows:,}: {', '.join(rows)}{_reused(counts)}")
     lines.append(f"  calls   {totals.calls:,}{_retries(summary)}")
     if totals.calls:
         tokens = f"{totals.input_tokens:,} tokens in, {totals.output_tokens:,} out"
         lines.append(f"  cost    {money(totals.cost)}{_unpriced(totals)}, {tokens}")
-    lines += [f"  failed  {times:,} × {shortened(reason, 160)}" for reason, times in counts.failures[:5]]
-    if len(counts.failures) > 5:
-        lines.append(f"          and {len(counts.failures) - 5} more kinds; see opper-batch failures")
+    failures = counts.failures if counts else ()
+    lines += [f"  failed  {times:,} × {shortened(reason, 160)}" for reason, times in failures[:5]]
+    if len(failures) > 5:
+        lines.append(f"          and {len(failures) - 5} more kinds; see opper-batch failures")
+    if summary.kept:
+        lines.append(f"  kept    {summary.kept:,} calls failed; their rows keep the older answer")
     if summary.in_doubt:
         lines.append(f"  unknown {summary.in_doubt:,} calls were possibly paid, their answers never came")
     if summary.output:
@@ -189,8 +215,8 @@ def _reused(counts: Counts) -> str:
 
 
 def _retries(summary: Summary) -> str:
-    numbers = summary.as_json()
-    parts = [f"{numbers[name]:,} {name}" for name in ("retries", "throttled") if numbers[name]]
+    numbers = {"retries": summary.retries, "throttled": summary.totals.throttled}
+    parts = [f"{number:,} {name}" for name, number in numbers.items() if number]
     return f" ({', '.join(parts)})" if parts else ""
 
 

@@ -153,3 +153,10 @@ def test_tokens_beyond_the_estimate_delay_the_next_request_and_unused_ones_haste
     assert next_after(2000) == pytest.approx(1.75, abs=0.01)
     assert next_after(5000) == pytest.approx(4.75, abs=0.01)
     assert next_after(500) == pytest.approx(1.0)
+
+
+def test_a_reply_that_claims_absurdly_many_tokens_holds_up_a_minute_at_most() -> None:
+    pace = Pace(concurrency=1, tokens_per_minute=60_000)
+    leave(pace, 0.0, tokens=10)
+    pace.returned(1.0, tokens=9e15)
+    assert 55 < pace.wait(1.0) < 62

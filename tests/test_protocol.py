@@ -240,3 +240,12 @@ def test_no_meta_whatever_breaks_the_reading(status: int, fields: dict[str, Any]
         return
     assert reply.usage.cost is None or 0 <= reply.usage.cost < 2**53
     assert reply.model is None or isinstance(reply.model, str)
+
+
+def test_what_the_gateway_calls_model_and_trace_is_one_short_printable_line() -> None:
+    meta = {"models_used": ["m/\x1b[31mred\n" + "x" * 500], "trace_uuid": "t\r\nfake\u202e"}
+    reply = decode(200, {}, json.dumps({"data": 1, "meta": meta}).encode())
+    assert reply.model is not None
+    assert reply.model.startswith("m/\\x1b[31mred x")
+    assert len(reply.model) == 200
+    assert reply.trace == "t\\r fake\\u202e"

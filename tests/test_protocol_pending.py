@@ -19,6 +19,7 @@ from opper_batch.protocol import (
     decode_status,
     status_path,
     with_artifacts,
+    without_usage,
     wrapped,
 )
 from opper_batch.records import Artifact, Operation, Usage
@@ -130,8 +131,28 @@ def test_an_operations_json_is_wrapped_as_an_answer_with_the_meta_of_its_202(odd
     )
     whole = wrapped(b'{"a": 1.50}', decode(202, {}, raw))
     reply = decode(200, {}, whole)
-    assert b'"data":{"a": 1.50}' in whole
     assert (reply.data, reply.trace, reply.model) == ({"a": 1.5}, "t", "m")
+
+
+@pytest.mark.parametrize("made", [b'{"a":1},"injected":{"b":2}', b"1 2", b"", b"{cut", b"NaN", b'{"a":1}}'])
+def test_an_operations_file_that_is_not_exactly_one_json_value_is_no_answer(made: bytes) -> None:
+    with pytest.raises(BadReply, match="not JSON"):
+        wrapped(made, decode(202, {}, pending({"id": "a"})))
+
+
+def test_a_number_too_large_for_a_float_does_not_become_null() -> None:
+    with pytest.raises(BadReply):
+        decode(200, {}, wrapped(b'{"a": 1e999}', decode(202, {}, pending({"id": "a"}))))
+
+
+def test_what_a_202_used_can_be_taken_out_of_it() -> None:
+    raw = pending({"id": "a"}, cost=0.5, usage={"input_tokens": 7}, trace_uuid="t")
+    reply = decode(202, {}, without_usage(raw))
+    assert (reply.usage, reply.trace, reply.operations) == (
+        Usage(cost=0.0),
+        "t",
+        decode(202, {}, raw).operations,
+    )
 
 
 def test_artifacts_fill_the_columns_named_after_them() -> None:

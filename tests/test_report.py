@@ -26,6 +26,7 @@ COUNTS = Counts(
     cached=4_000,
     folded=17,
     cost=1.5,
+    failed_calls=2,
     failures=(("answer does not fit: due: is missing", 2), ("400 too long", 1)),
 )
 TOTALS = Totals(
@@ -94,6 +95,7 @@ def test_a_summary_says_what_became_of_rows_calls_and_money() -> None:
         "  cost    $1.2346, 1,234,567 tokens in, 89,012 out",
         "  failed  2 × answer does not fit: due: is missing",
         "  failed  1 × 400 too long",
+        "  kept    1 calls failed; their rows keep the older answer",
         "  output  out/t.parquet",
     ]
 
@@ -109,7 +111,7 @@ def test_a_run_without_calls_says_no_more_than_that() -> None:
 
 @pytest.mark.parametrize(("exit_code", "said"), [(3, "stopped"), (4, "stopped"), (130, "interrupted")])
 def test_a_run_that_did_not_come_to_its_end_says_so(exit_code: int, said: str) -> None:
-    ended = Summary(run_id=1, pipeline="tickets").ended(exit_code, "the reason")
+    ended = Summary(run_id=1, pipeline="tickets", exit=exit_code, stopped="the reason")
     assert str(ended).startswith(f"tickets: run 1 {said} in")
     assert (ended.as_json()["exit"], ended.as_json()["stopped"]) == (exit_code, "the reason")
 
@@ -143,6 +145,8 @@ def test_the_json_of_a_run_is_one_flat_object_with_these_keys() -> None:
         "skipped",
         "cached",
         "folded",
+        "kept",
+        "table_cost",
         "calls",
         "retries",
         "throttled",

@@ -5,6 +5,7 @@ Results go to stdout or the sink, talk to stderr. Heavy imports wait inside the 
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -16,7 +17,7 @@ import click
 from opper_batch.cli.gateway import models, sandbox
 from opper_batch.cli.looking import export, failures, plan, report, status
 from opper_batch.cli.running import run
-from opper_batch.errors import OpperBatchError
+from opper_batch.errors import MachineError, OpperBatchError
 from opper_batch.text import printable
 
 EPILOG = """Exit codes: 0 every row ok, 1 failed rows beyond --max-failed, 2 usage or definition,
@@ -51,15 +52,25 @@ def main() -> NoReturn:
     try:
         code = commands.main(standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        code = error.exit_code
+        code = _said(error.exit_code, error.format_message())
     except OpperBatchError as error:
-        click.echo(f"opper-batch: {printable(error.message)}", err=True)
-        code = error.exit_code
+        code = _said(error.exit_code, error.message)
     except (KeyboardInterrupt, click.Abort) as error:
-        click.echo("opper-batch: interrupted", err=True)
-        code = getattr(error, "exit_code", 130)
+        # click turns an interrupt into an Abort, whose context still is the interrupt.
+        code = _said(getattr(error.__context__ or error, "exit_code", 130), "interrupted")
+    except OSError as error:
+        code = _said(MachineError.exit_code, f"{error.filename or 'this machine'}: {error.strerror or error}")
     _leave(code if isinstance(code, int) else 0)
+
+
+def _said(code: int, message: str) -> int:
+    """The one sentence, and, where it was asked for, the object that says how it ended."""
+    click.echo(f"opper-batch: {printable(message)}", err=True)
+    if "--json" in sys.argv[1:] and "run" in sys.argv[1:]:
+        from opper_batch.report import Summary
+
+        click.echo(json.dumps(Summary(run_id=0, pipeline="", exit=code, stopped=message).as_json()))
+    return code
 
 
 def _leave(code: int) -> NoReturn:

@@ -67,14 +67,12 @@ def export(path: str, as_json: bool, **options: Any) -> None:
     from opper_batch.runs import export as exported
 
     summary = exported(load(path), Options(**options))
-    counts = summary.counts
+    numbers = summary.as_json()
     if as_json:
-        click.echo(json.dumps(summary.as_json()))
+        click.echo(json.dumps(numbers))
         return
-    click.echo(
-        f"{summary.output}: {counts.rows:,} rows, {counts.ok:,} ok, {counts.failed:,} failed, "
-        f"{counts.skipped:,} skipped"
-    )
+    parts = (f"{numbers[name]:,} {name}" for name in ("rows", "ok", "failed", "skipped"))
+    click.echo(f"{summary.output}: {', '.join(parts)}")
 
 
 @click.command()
@@ -100,8 +98,18 @@ def failures(path: str, **options: Any) -> None:
 
     pipeline = load(path)
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["row", *pipeline.source.key, "step", "reason", "trace_uuid", "call_key"])
+    header = ["row", *pipeline.source.key, "step", "reason", "trace_uuid", "call_key"]
     for failure in failed_rows(pipeline, Options(**options)):
-        key = [printable(str(value)) for value in failure.key]
-        reason = printable(failure.reason)
-        writer.writerow([failure.row, *key, failure.step, reason, failure.trace_uuid, failure.call_key])
+        if header:
+            writer.writerow(header)
+            header = []
+        texts = [*map(str, failure.key), failure.step, failure.reason, failure.trace_uuid or ""]
+        writer.writerow([failure.row, *map(_harmless, texts), failure.call_key])
+    if header:
+        click.echo("no row has failed", err=True)
+
+
+def _harmless(text: str) -> str:
+    """For a terminal, and for a spreadsheet, which would take it for a formula."""
+    text = printable(text)
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

@@ -44,16 +44,15 @@ def run(path: str, rpm: float | None, as_json: bool, quiet: bool, **options: Any
     from opper_batch.cli.progress import shown_progress
     from opper_batch.runs import Options, execute
 
-    try:
-        pipeline = load(path)
-        with shown_progress(pipeline.name, quiet=quiet) as progress:
-            ended = execute(pipeline, Options(requests_per_minute=rpm, progress=progress, **options))
-    except OpperBatchError as error:
-        if as_json:
-            click.echo(json.dumps({"exit": error.exit_code, "stopped": error.message}))
-        raise
+    pipeline = load(path)
+    with shown_progress(pipeline.name, quiet=quiet) as progress:
+        ended = execute(pipeline, Options(requests_per_minute=rpm, progress=progress, **options))
+    if not (ended.error is None or isinstance(ended.error, OpperBatchError | KeyboardInterrupt)):
+        raise ended.error
     with suppress(BrokenPipeError):  # whoever read our output has gone; the exit code still tells
         _tell(ended, as_json=as_json, quiet=quiet)
+        if pipeline.sink is None and not options["sink"]:
+            click.echo("the pipeline has no sink; opper-batch export --sink PATH writes the result", err=True)
     return ended.summary.exit
 
 
@@ -62,8 +61,8 @@ def _tell(ended: Ended, *, as_json: bool, quiet: bool) -> None:
     if ended.error is not None:
         reason = summary.stopped if isinstance(ended.error, OpperBatchError) else _INTERRUPTED
         click.echo(f"opper-batch: {printable(reason or '')}", err=True)
-    if not quiet:
-        click.echo(str(summary), err=as_json)
+    if not quiet or summary.exit == 1:
+        click.echo(str(summary), err=as_json or quiet)
     if as_json:
         click.echo(json.dumps(summary.as_json()))
 

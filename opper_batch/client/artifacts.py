@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opper_batch.client.downloads import Downloads, LinkFailed
+from opper_batch.client.exchange import exchange
 from opper_batch.client.gate import Gate
 from opper_batch.client.gateway import Gateway
 from opper_batch.client.transport import Request, Transport
@@ -20,6 +21,7 @@ from opper_batch.records import Artifact, Operation
 from opper_batch.text import printable, shortened
 
 _GROWTH = 1.5
+_AT_ONCE = 32  # status requests and downloads together: ten thousand calls may be waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Artifacts:
         self._transport = transport
         self._gate = gate
         self._polling = polling or Polling()
+        self._places = asyncio.Semaphore(_AT_ONCE)
         self._downloads = Downloads(folder, loopback=gateway.is_loopback)
 
     async def fetch(self, operation: Operation, *, name: str) -> Artifact | bytes:
@@ -76,7 +79,9 @@ class Artifacts:
         for _ in range(self._polling.links):
             status = await self._completed(operation)
             try:
-                return await self._downloads.fetch(operation, status, name=name)
+                async with self._places:
+                    fetched = await self._downloads.fetch(operation, status, name=name)
+                return self._gateway.without_key(fetched) if isinstance(fetched, bytes) else fetched
             except LinkFailed as error:
                 reason = str(error)
             await self._gate.sleep(self._polling.first)
@@ -103,7 +108,8 @@ class Artifacts:
     async def _status(self, operation: Operation) -> OperationStatus:
         """Where the operation stands; raises OperationFailed when it failed."""
         request = Request("GET", self._gateway.url(status_path(operation)), self._gateway.headers)
-        response = await self._transport.send(request)
+        async with self._places:
+            response = await exchange(self._gateway, self._transport, request)
         status = decode_status(response.status, response.headers, response.body)
         if status.status == "failed":
             reason = shortened(printable(status.error or "no reason given"))

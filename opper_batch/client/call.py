@@ -13,12 +13,13 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from opper_batch.budget import Budget
 from opper_batch.client.artifacts import Artifacts
+from opper_batch.client.exchange import exchange
 from opper_batch.client.gate import LONGEST_PAUSE_SECONDS, Gate, GateClosed
 from opper_batch.client.gateway import Gateway
 from opper_batch.client.tally import Tally
@@ -36,8 +37,8 @@ from opper_batch.errors import (
     Throttled,
 )
 from opper_batch.ledger import Journal
-from opper_batch.protocol import CALL_PATH, Template, decode, with_artifacts, wrapped
-from opper_batch.records import Artifact, Call, Cause, Outcome, Reply
+from opper_batch.protocol import CALL_PATH, Template, decode, with_artifacts, without_usage, wrapped
+from opper_batch.records import Artifact, Call, Cause, Outcome, Reply, Usage
 
 ATTEMPTS = 3
 ROW_SECONDS = 3600.0
@@ -73,6 +74,7 @@ class Client:
         self.gate = gate
         self.budget = budget
         self.progress = asyncio.Event()  # set whenever a call was answered and its money settled
+        self.answered = 0  # how many posted calls got an answer, a 202 included
         self._rules = rules
         self._gateway = gateway
         self._transport = transport
@@ -91,7 +93,7 @@ class Client:
         tally = Tally(call.key, started=self._clock(), free=call.pending is None)
         try:
             if call.pending is not None:
-                return await self._polled(decode(202, {}, call.pending), tally)
+                return await self._resumed(call.pending, tally)
             answered = await self._asked(call, tally, reserved)
             return answered if isinstance(answered, Outcome) else await self._polled(answered, tally)
         except (AccessRefused, RunStopped, GateClosed):
@@ -116,8 +118,15 @@ class Client:
             answered: Outcome | Reply = await retrying(self._attempt, call, tally)
         finally:
             self.budget.settle(reserved, tally.cost)
+        self.answered += 1
         self.progress.set()
         return answered
+
+    async def _resumed(self, pending: bytes, tally: Tally) -> Outcome:
+        """What an earlier run left pending; its cost is not recorded yet, so it counts to this run."""
+        reply = decode(202, {}, pending)
+        self.budget.paid += reply.usage.cost or 0.0
+        return await self._polled(reply, tally)
 
     async def _attempt(self, call: Call, tally: Tally) -> Outcome | Reply:
         """One request; an answer that fits or finally does not is an outcome, a 202 a reply to poll."""
@@ -135,6 +144,7 @@ class Client:
             reply = await self._posted(body, tally)
             beyond = (reply.usage.tokens or expected) - expected
             if reply.operations:
+                tally.begun = reply
                 await self._journal.pend(call.key, reply)
                 return reply
             return await self._judged(reply, tally)
@@ -145,7 +155,7 @@ class Client:
         request = Request("POST", self._gateway.url(CALL_PATH), self._gateway.headers, body)
         sent, tally.body = self._clock(), None
         try:
-            response = await self._transport.send(request)
+            response = await exchange(self._gateway, self._transport, request)
             tally.body = response.body
             reply = decode(response.status, response.headers, response.body)
         except Throttled as error:
@@ -165,7 +175,7 @@ class Client:
 
     async def _polled(self, reply: Reply, tally: Tally) -> Outcome:
         """Wait for all operations of a 202; one that gave JSON gave the answer itself."""
-        artifacts = []
+        tally.begun, artifacts = reply, []
         for position, operation in enumerate(reply.operations):
             fetched = await self._artifacts.fetch(operation, name=f"{tally.key.hex()}-{position}")
             if isinstance(fetched, Artifact):
@@ -193,9 +203,12 @@ class Client:
         return outcome
 
     async def _failed(self, error: CallError, tally: Tally) -> Outcome:
+        begun = tally.begun
         outcome = tally.outcome(error=error.message, cause=_cause(error))
         still_pending = isinstance(error, OperationFailed) and not error.final
         await self._journal.record(outcome, still_pending=still_pending)
+        if still_pending and begun and begun.usage != Usage():  # recorded now: not again when it has ended
+            await self._journal.pend(outcome.key, replace(begun, raw=without_usage(begun.raw)))
         return outcome
 
     def _worth_another(self, error: BaseException, tally: Tally) -> bool:

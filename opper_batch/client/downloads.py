@@ -12,7 +12,7 @@ from typing import BinaryIO
 import httpx
 
 from opper_batch.client.gateway import is_loopback
-from opper_batch.client.transport import BODY_CAP, CONNECT_SECONDS
+from opper_batch.client.transport import BODY_CAP, CONNECT_SECONDS, out_of_files, too_many_files
 from opper_batch.errors import MachineError, OperationFailed
 from opper_batch.protocol import OperationStatus
 from opper_batch.records import Artifact, Operation
@@ -51,8 +51,9 @@ class Downloads:
 
         Raises LinkFailed, OperationFailed for what no new link would better, MachineError for the disk.
         """
+        url = self._checked(status.url or "")
         try:
-            async with self._client().stream("GET", self._checked(status.url or "")) as response:
+            async with self._client().stream("GET", url) as response:
                 response.raise_for_status()
                 mime = plain_mime(status.mime_type or response.headers.get("content-type", ""))
                 if mime == _JSON:
@@ -62,8 +63,12 @@ class Downloads:
                 return Artifact(operation.type, str(path), mime or None)
         except httpx.HTTPStatusError as error:
             raise LinkFailed(f"its link gives {error.response.status_code}") from None
-        except httpx.TransportError as error:
+        except (OSError, httpx.HTTPError) as error:
+            if out_of_files(error):
+                raise too_many_files() from None
             raise LinkFailed(f"its link broke with {type(error).__name__}") from None
+        except (OverflowError, ValueError, httpx.InvalidURL):  # a host or port that no connection takes
+            raise _unusable() from None
 
     async def close(self) -> None:
         if self._opened:
@@ -72,21 +77,29 @@ class Downloads:
     def _checked(self, url: str) -> httpx.URL:
         try:
             parsed = httpx.URL(url)
-        except httpx.InvalidURL:
+        except (httpx.InvalidURL, ValueError):
             parsed = httpx.URL()
         plain = parsed.scheme == "http" and self._loopback and is_loopback(parsed.host)
-        if not parsed.host or not (parsed.scheme == "https" or plain):
-            raise OperationFailed("the artifact's link is not an https address", final=False)
+        in_range = parsed.port is None or 0 < parsed.port < 2**16
+        if not parsed.host or not in_range or not (parsed.scheme == "https" or plain):
+            raise _unusable()
         return parsed
 
     def _client(self) -> httpx.AsyncClient:
         if self._opened is None:
-            self._opened = httpx.AsyncClient(
-                headers={"Accept-Encoding": "identity", "User-Agent": "opper-batch"},
-                timeout=httpx.Timeout(_READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
-                trust_env=not self._loopback,
-            )
+            try:
+                self._opened = httpx.AsyncClient(
+                    headers={"Accept-Encoding": "identity", "User-Agent": "opper-batch"},
+                    timeout=httpx.Timeout(_READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
+                    trust_env=not self._loopback,
+                )
+            except (ImportError, ValueError) as error:
+                raise MachineError(f"the environment names a proxy that cannot be used: {error}") from None
         return self._opened
+
+
+def _unusable() -> OperationFailed:
+    return OperationFailed("the artifact's link is not an https address that can be used", final=True)
 
 
 def plain_mime(text: str) -> str:
@@ -129,6 +142,8 @@ def _durable(path: Path) -> Iterator[BinaryIO]:
         finally:
             os.close(folder)
     except OSError as error:
+        if out_of_files(error):
+            raise too_many_files() from None
         raise MachineError(
             f"artifact {path} cannot be written ({error.strerror}); make room and run again"
         ) from None

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from opper_batch.client.exchange import exchange
 from opper_batch.client.gateway import PRODUCTION, Gateway
 from opper_batch.client.transport import HttpxTransport, Request
 from opper_batch.errors import AccessRefused, CallError, Refused, RunStopped
@@ -79,7 +80,7 @@ async def _page(transport: HttpxTransport, gateway: Gateway, *, offset: int) -> 
     if not gateway.key:
         del headers["Authorization"]
     url = gateway.url(f"{MODELS_PATH}?limit={_PAGE}&offset={offset}")
-    response = await transport.send(Request("GET", url, headers))
+    response = await exchange(gateway, transport, Request("GET", url, headers))
     return decode_object(response.status, response.headers, response.body)
 
 

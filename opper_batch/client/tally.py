@@ -20,6 +20,7 @@ class Tally:
         self.latency_ms: int | None = None
         self.problems: tuple[tuple[str, str], ...] = ()
         self.artifacts: tuple[Artifact, ...] = ()
+        self.begun: Reply | None = None  # the 202 that is waited for: paid, and not recorded yet
         self._paid = Usage()
         self._recorded = 0
 
@@ -30,8 +31,10 @@ class Tally:
 
     @property
     def cost(self) -> float | None:
-        """USD for everything recorded; None when something may have been paid and nobody said how much."""
-        return 0.0 if self.free else self._paid.cost
+        """USD for everything so far, a 202 included; None when something may have been paid and nobody said
+        how much."""
+        paid = self._paid + self.begun.usage if self.begun else self._paid
+        return 0.0 if self.free else paid.cost
 
     def attempted(self, *, paid: bool) -> None:
         """A request came to its end; ``paid`` says whether it may have been charged."""
@@ -45,7 +48,12 @@ class Tally:
         error: str | None = None,
         cause: Cause = "",
     ) -> Outcome:
-        """What is to be recorded now; the counts begin anew after it."""
+        """What is to be recorded now; the counts begin anew after it.
+
+        Without ``reply`` it is the failure of what was begun, if anything was, with what that cost.
+        """
+        reply = reply or self.begun
+        self.begun = None
         outcome = Outcome(
             key=self.key,
             error=error,

@@ -8,6 +8,7 @@ have been paid.
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -81,11 +82,8 @@ class HttpxTransport:
         try:
             async with asyncio.timeout(self._seconds), self._connection(request.url) as connection:
                 return await _exchanged(connection, request)
-        except TimeoutError:
-            raise Unreachable(f"no answer in {self._seconds:g} s", paid=True) from None
-        except httpx.TransportError as error:
-            reason = shortened(printable(str(error))) or type(error).__name__
-            raise Unreachable(f"no answer: {reason}", paid=not isinstance(error, _UNSENT)) from None
+        except (OSError, httpx.TransportError) as error:
+            raise _fault(error, seconds=self._seconds) from None
 
     async def close(self) -> None:
         while self._idle:
@@ -111,6 +109,31 @@ class HttpxTransport:
             return httpx.AsyncHTTPTransport(verify=self._tls, limits=_LIMITS, proxy=proxy)
         except (ImportError, ValueError) as error:
             raise MachineError(f"the environment names a proxy that cannot be used: {error}") from None
+
+
+def out_of_files(error: BaseException | None) -> bool:
+    """Whether this process, or the machine, had no file descriptor left at the bottom of ``error``."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(out_of_files, error.exceptions))
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return True
+    return error is not None and out_of_files(error.__cause__ or error.__context__)
+
+
+def too_many_files() -> MachineError:
+    return MachineError(
+        "no more files or connections can be opened; raise `ulimit -n` or lower --concurrency, and run again"
+    )
+
+
+def _fault(error: Exception, *, seconds: float) -> Exception:
+    """What a broken exchange is raised as."""
+    if out_of_files(error):
+        return too_many_files()
+    if isinstance(error, TimeoutError):
+        return Unreachable(f"no answer in {seconds:g} s", paid=True)
+    reason = shortened(printable(str(error))) or type(error).__name__
+    return Unreachable(f"no answer: {reason}", paid=not isinstance(error, _UNSENT))
 
 
 async def _exchanged(connection: httpx.AsyncHTTPTransport, request: Request) -> Response:

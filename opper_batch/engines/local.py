@@ -26,9 +26,10 @@ _LAST_SECONDS = 2.0
 
 
 class LocalEngine:
-    """Asks calls through ``client``. Unless ``proven``, the first call goes alone.
+    """Asks calls through ``client``. Unless ``proven``, calls go one by one until one is answered.
 
-    ``deadline`` is in seconds from now; past it nothing more is sent and RunStopped is raised. When the
+    ``deadline`` is in seconds from now; past it no call is begun, and RunStopped is raised if one was left.
+    When the
     caller is interrupted, what is in flight has ``grace`` seconds to end; a second interrupt ends it at once.
     ``most_open`` bounds the calls begun and not over, those waiting for a 202 or for another try included.
     """
@@ -70,7 +71,6 @@ class _Flight:
         self.reason: Exception | None = None
         self._client = client
         self._stopping = Stopping(proven=proven)
-        self._first_alone = not proven
         self._ends = ends
         self._most_open = most_open
         self._feed: asyncio.Queue[Call | None] = asyncio.Queue()
@@ -78,7 +78,7 @@ class _Flight:
         self._begun: set[asyncio.Task[None]] = set()
         self._progress = client.progress
         self._fed = self._taken = 0
-        self._exhausted = self._halted = False
+        self._exhausted = self._halted = self._admitting = self._late = False
         self._loop = asyncio.new_event_loop()
         self._down = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -137,16 +137,17 @@ class _Flight:
 
     async def _drive(self) -> None:
         if self._ends is not None:
-            self._loop.call_later(self._ends - time.monotonic(), self._halt, late())
+            self._loop.call_later(self._ends - time.monotonic(), self._expire)
         try:
             while (call := await self._next()) is not None:
+                self._admitting = True
                 reserved = await self._admitted(call)
+                self._admitting = False
                 if reserved is None:
                     break
-                begun = self._begin(call, reserved)
-                if self._first_alone and call.pending is None:
-                    self._first_alone = False
-                    await self._proven_by(begun)
+                answered, begun = self._client.answered, self._begin(call, reserved)
+                if call.pending is None and not self._stopping.proven:
+                    await self._proven_by(begun, answered)
             while self._begun:
                 await asyncio.wait(self._begun)
         finally:
@@ -155,6 +156,8 @@ class _Flight:
     async def _next(self) -> Call | None:
         call = None if self._halted else await self._feed.get()
         self._taken += 1
+        if self._late and call is not None:
+            self._halt(late())
         if self._feed.empty():
             self._ended.put(None)  # wakes the caller's thread, which then feeds
         return None if self._halted else call
@@ -178,6 +181,7 @@ class _Flight:
         try:
             await self._client.gate.enter()
         except GateClosed:
+            budget.settle(reserved, 0.0)
             return None
         return reserved
 
@@ -202,15 +206,27 @@ class _Flight:
             self._halt(error)
         else:
             self._ended.put(outcome)
+            if call.pending is not None and not outcome.ok:
+                return  # what was begun by an earlier run and failed says nothing of this one
             if reason := self._stopping.after(outcome):
                 self._halt(reason)
 
-    async def _proven_by(self, first: asyncio.Task[None]) -> None:
-        """Wait until the first call is answered, if only by a 202, or is over."""
-        self._progress.clear()
-        await self._progress.wait()
-        if not first.done():
+    async def _proven_by(self, lone: asyncio.Task[None], answered: int) -> None:
+        """Wait until the call that was posted alone is answered, if only by a 202, or is over.
+
+        ``answered`` is how many were before it; what an earlier run left pending may end meanwhile.
+        """
+        while not lone.done() and self._client.answered == answered:
+            self._progress.clear()
+            await self._progress.wait()
+        if not lone.done():
             self._stopping.prove()
+
+    def _expire(self) -> None:
+        """The deadline has passed: stops what was still to begin; calls in flight that are the last end."""
+        self._late = True
+        if self._admitting or self._fed - self._taken - self._exhausted > 0:
+            self._halt(late())
 
     def _halt(self, reason: Exception | None) -> None:
         """Nothing more is sent; what is in flight goes on, what waits is left for the next run."""

@@ -2,34 +2,42 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from opper_batch.budget import Budget
 from opper_batch.errors import AccessRefused, OpperBatchError, Refused, RunStopped
 from opper_batch.records import Outcome
 
-_OUTAGE = 20  # calls in a row that got no answer at all, after every attempt
+# Calls in a row that got no answer, after every attempt: a gateway that answered before, and one that has
+# not yet, where a row or two may be what it stumbles over.
+_OUTAGE = 20
+_OUTAGE_UNPROVEN = 3
 
 
 class Stopping:
     """Watches outcomes in the order they come. ``proven``: the gateway has taken such a call before."""
 
     def __init__(self, *, proven: bool) -> None:
-        self._proven = proven
+        self.proven = proven
         self._unanswered = 0
 
     def prove(self) -> None:
         """The gateway takes what every call shares."""
-        self._proven = True
+        self.proven = True
 
     def after(self, outcome: Outcome) -> OpperBatchError | None:
         """Why nothing more is to be sent after this outcome; None to go on."""
         if outcome.cause == "gateway":
             self._unanswered += 1
-            if self._unanswered >= (_OUTAGE if self._proven else 1):
-                return RunStopped(f"the gateway does not answer ({outcome.error}); run again to go on")
+            if self._unanswered >= (_OUTAGE if self.proven else _OUTAGE_UNPROVEN):
+                says = "does not answer" if outcome.reply is None else "fails at every call"
+                return RunStopped(f"the gateway {says} ({outcome.error}); run again to go on")
             return None
         self._unanswered = 0
-        if outcome.cause == "refused" and not self._proven:
-            return Refused(f"the gateway refused the first call, so nothing else was sent: {outcome.error}")
+        if outcome.cause == "refused" and not self.proven:
+            return Refused(
+                f"the gateway refused the first call it answered, so nothing else was sent: {outcome.error}"
+            )
         self.prove()
         return None
 
@@ -39,7 +47,8 @@ def no_access(error: AccessRefused) -> OpperBatchError:
     if error.status == 402:
         return RunStopped(f"the gateway's budget is used up ({error.message}); run again when it is lifted")
     return Refused(
-        f"the gateway refuses the key or the model ({error.message}); set a key that may, and run again"
+        f"the gateway refuses the key or the model ({error.message}); "
+        "set OPPER_API_KEY to one that may use it, then run again"
     )
 
 
@@ -49,6 +58,11 @@ def late() -> OpperBatchError:
 
 def over_budget(budget: Budget) -> OpperBatchError:
     return RunStopped(
-        f"the budget of ${budget.cap or 0:g} is reached (${budget.paid:.4f} paid); "
-        "run again with a higher --max-cost to go on"
+        f"the budget of {_usd(budget.cap or 0)} is reached ({_usd(budget.paid)} paid, "
+        f"and one more call may cost {_usd(budget.estimate)}); run again with a higher --max-cost to go on"
     )
+
+
+def _usd(amount: float) -> str:
+    """Six digits from the first that counts, however small the sum: never 0.0000 and never 1e-05."""
+    return f"${Decimal(f'{amount:.6g}'):f}"

@@ -46,13 +46,15 @@ CREATE TABLE IF NOT EXISTS outcomes (
     at            REAL    NOT NULL
 );
 -- Holds all that the look-up of a batch needs to choose an outcome without reading its reply.
-CREATE INDEX IF NOT EXISTS outcomes_by_key ON outcomes (key, ok, run, cost);
+CREATE INDEX IF NOT EXISTS outcomes_by_key ON outcomes (key, ok, final, run);
 
--- Calls that left and whose end is not known: after a crash, what may have been paid.
+-- Calls that left and whose end is not known: after a crash, what may have been paid. One that is asked
+-- again by a later run stays, since what the earlier one paid is not known any better.
 CREATE TABLE IF NOT EXISTS intents (
-    key BLOB PRIMARY KEY,
+    key BLOB    NOT NULL,
     run INTEGER NOT NULL,
-    at  REAL    NOT NULL
+    at  REAL    NOT NULL,
+    PRIMARY KEY (key, run)
 ) WITHOUT ROWID;
 
 -- Calls answered by a 202 whose operations have not ended; the reply names them. They are polled again

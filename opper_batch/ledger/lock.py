@@ -13,6 +13,11 @@ from opper_batch.errors import MachineError
 from opper_batch.text import printable
 
 
+def lock_path(ledger: Path) -> Path:
+    """The lock's file for a ledger's."""
+    return ledger.with_name(ledger.name + ".lock")
+
+
 class Lock:
     """Held from creation to ``release``; the system frees it when the process ends, however it ends."""
 
@@ -28,6 +33,21 @@ class Lock:
             fault = _held(path) if isinstance(error, BlockingIOError) else _unlockable(path, error)
             os.close(self._file)
             raise fault from None
+
+    @staticmethod
+    def is_held(path: Path) -> bool:
+        """Whether a process holds it now."""
+        try:
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(file)
+        return False
 
     def release(self) -> None:
         os.ftruncate(self._file, 0)

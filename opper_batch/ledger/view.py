@@ -12,19 +12,22 @@ from typing import Any
 
 from opper_batch.errors import MachineError
 from opper_batch.ledger.faults import format_of, machine_error
+from opper_batch.ledger.lock import Lock, lock_path
 from opper_batch.records import Artifact, Outcome, Usage
 
 _CHUNK = 8_192
 
-# Of several outcomes of a key an answer wins over a failure, and the later over the earlier.
-_SETTLED = "SELECT key, max(ok), max(run) FROM outcomes WHERE key IN ({marks}) GROUP BY key"
+# Of several outcomes of a key an answer wins over a failure, and the later over the earlier. One that is
+# not final was to be asked again: it was paid for, but settles nothing.
+_SETTLED = "SELECT key, max(ok), max(run) FROM outcomes WHERE key IN ({marks}) AND final GROUP BY key"
 _LOOKUP = """
     WITH best AS (
-        SELECT key, coalesce(max(id) FILTER (WHERE ok), max(id)) AS id,
-               sum(cost) AS cost, sum(attempts) AS attempts
+        SELECT key, coalesce(max(id) FILTER (WHERE ok), max(id) FILTER (WHERE final)) AS id,
+               sum(cost) AS cost, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
+               sum(attempts) AS attempts
         FROM outcomes WHERE key IN ({marks}) GROUP BY key)
-    SELECT o.key, o.ok, o.error, o.reply, o.model, best.cost, o.input_tokens, o.output_tokens, o.trace,
-           o.latency_ms, best.attempts, o.throttled, o.artifacts, o.run
+    SELECT o.key, o.ok, o.error, o.reply, o.model, best.cost, best.input_tokens, best.output_tokens,
+           o.trace, o.latency_ms, best.attempts, o.throttled, o.artifacts, o.run
     FROM best JOIN outcomes o USING (id)"""
 _PENDING = "SELECT key, reply FROM pending WHERE key IN ({marks})"
 _TOTALS = """
@@ -35,23 +38,24 @@ _TOTALS = """
 _LATENCIES = "SELECT {} FROM outcomes WHERE run = ? AND ok AND latency_ms IS NOT NULL"
 _MODELS = """
     SELECT coalesce(model, 'not stated'), count(*), coalesce(sum(cost), 0.0) FROM outcomes
-    WHERE run = ? AND attempts > 0 GROUP BY 1 ORDER BY 2 DESC, 1"""
+    WHERE run = ? AND reply IS NOT NULL AND attempts > 0 GROUP BY 1 ORDER BY 2 DESC, 1"""
 _RUNS = """
     SELECT id, started, origin, ended, exit_code, published, step, done, rows, options, summary
     FROM runs ORDER BY id"""
+# The inner limit bounds the scan where another step's outcomes are the latest.
 _RECENT_COSTS = """
-    SELECT cost FROM (SELECT id, cost FROM outcomes ORDER BY id DESC LIMIT 200)
-    WHERE cost IS NOT NULL ORDER BY id"""
-_SPENT = """
-    SELECT coalesce(sum(cost), 0.0) FROM totals
-    WHERE run > (SELECT coalesce(max(id), 0) FROM runs WHERE published)"""
+    SELECT cost FROM (SELECT id, cost, template FROM outcomes ORDER BY id DESC LIMIT 20000)
+    WHERE template = ? AND cost > 0 ORDER BY id DESC LIMIT 200"""
+_UNPUBLISHED = "run > (SELECT coalesce(max(id), 0) FROM runs WHERE published)"
+_SPENT = f"SELECT coalesce(sum(cost), 0.0), coalesce(sum(unpriced), 0) FROM totals WHERE {_UNPUBLISHED}"
+_IN_DOUBT = f"SELECT count(*) FROM intents WHERE {_UNPUBLISHED}"
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
     """What the ledger knows of a key: the outcome that counts, and the run that brought it.
 
-    The outcome's ``usage.cost`` and ``attempts`` are sums over everything ever paid for the key.
+    The outcome's ``usage`` and ``attempts`` are sums over everything ever asked for the key.
     """
 
     outcome: Outcome
@@ -118,7 +122,15 @@ class View:
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """For each key with an outcome: the one that counts."""
-        return {row[0]: _known(row) for row in self._select(_LOOKUP, keys)}
+        return {known.outcome.key: known for known in self.each(keys)}
+
+    def each(self, keys: Sequence[bytes]) -> Iterator[Known]:
+        """The same one by one, so that their replies need not be in memory together."""
+        return map(_known, self._select(_LOOKUP, keys))
+
+    def is_running(self) -> bool:
+        """Whether a run holds the ledger now."""
+        return Lock.is_held(lock_path(self.path))
 
     def pending(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """For each key with operations that have not ended: the body of the 202 that names them."""
@@ -152,21 +164,25 @@ class View:
         """Which models answered a run: name, answers, and what they cost in USD."""
         return self._rows(_MODELS, (run,))
 
-    def spent(self) -> float:
-        """USD paid since the last run that published: by runs that were stopped, and by this one."""
-        return float(self._rows(_SPENT)[0][0])
+    def spent(self) -> tuple[float, int]:
+        """Since the last run that published: USD paid as far as it is known, and calls of unknown cost."""
+        cost, unpriced = self._rows(_SPENT)[0]
+        return float(cost), int(unpriced) + self.in_doubt()
 
-    def recent_costs(self) -> list[float]:
-        """USD of the latest two hundred outcomes, as far as it is known, the earliest first."""
-        return [row[0] for row in self._rows(_RECENT_COSTS)]
+    def recent_costs(self, template: int) -> list[float]:
+        """USD of the latest two hundred answers to a prompt, as far as it is known, the earliest first."""
+        return [row[0] for row in reversed(self._rows(_RECENT_COSTS, (template,)))]
 
     def runs(self) -> list[RunRecord]:
         """Every run, oldest first."""
         return [_run(*row) for row in self._rows(_RUNS)]
 
     def in_doubt(self) -> int:
-        """Calls that left and whose end is not known: in flight now, or possibly paid before a crash."""
-        return int(self._rows("SELECT count(*) FROM intents")[0][0])
+        """Calls whose end is not known: in flight now, or possibly paid by a run that was killed.
+
+        Those of runs since the last one that published.
+        """
+        return int(self._rows(_IN_DOUBT)[0][0])
 
     def pending_calls(self) -> int:
         """Calls with operations that have not ended."""
@@ -233,6 +249,6 @@ def _known(row: tuple[Any, ...]) -> Known:
         latency_ms=latency_ms,
         attempts=attempts,
         throttled=throttled,
-        artifacts=tuple(Artifact(**fields) for fields in json.loads(artifacts or "[]")),
+        artifacts=tuple(Artifact(**fields) for fields in json.loads(artifacts)) if artifacts else (),
     )
     return Known(outcome, run)

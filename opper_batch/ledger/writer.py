@@ -23,7 +23,7 @@ from typing import Any
 
 from opper_batch.errors import MachineError
 from opper_batch.ledger.faults import VERSION, format_of, machine_error
-from opper_batch.ledger.lock import Lock
+from opper_batch.ledger.lock import Lock, lock_path
 from opper_batch.ledger.view import View
 from opper_batch.records import Outcome, Reply
 
@@ -37,7 +37,7 @@ _OUTCOME = """
     INSERT INTO outcomes (key, run, template, ok, final, error, reply, model, cost, input_tokens,
         output_tokens, latency_ms, attempts, throttled, trace, artifacts, at)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_FORGET_INTENT = "DELETE FROM intents WHERE key = ?"
+_FORGET_INTENT = "DELETE FROM intents WHERE key = ? AND run = ?"
 _TOTALS = """
     INSERT INTO totals
         (run, template, ok, failed, calls, throttled, unpriced, cost, input_tokens, output_tokens,
@@ -57,7 +57,7 @@ class Ledger:
     def __init__(self, path: Path) -> None:
         self.path = path
         _private(path)
-        self._lock = Lock(path.with_name(path.name + ".lock"))
+        self._lock = Lock(lock_path(path))
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         opened: Future[int] = Future()
         self._thread = threading.Thread(target=self._own, args=(opened,), name="ledger", daemon=True)
@@ -190,11 +190,13 @@ class Journal:
     async def pend(self, key: bytes, reply: Reply) -> None:
         """Before the first poll: a 202's operations, so that the call is never posted again."""
         insert = "INSERT OR REPLACE INTO pending VALUES (?, ?, ?)"
-        await self._durable((insert, (key, reply.raw, time.time())), (_FORGET_INTENT, (key,)))
+        await self._durable(
+            (insert, (key, reply.raw, time.time())), (_FORGET_INTENT, (key, self._ledger.run))
+        )
 
     async def retract(self, key: bytes) -> None:
         """The gateway refused to do the call: nothing was paid and nothing is known."""
-        await self._durable((_FORGET_INTENT, (key,)))
+        await self._durable((_FORGET_INTENT, (key, self._ledger.run)))
 
     async def record(self, outcome: Outcome, *, final: bool = True, still_pending: bool = False) -> None:
         """An answer or an end; ``final`` is False for an answer that will be asked for again.
@@ -203,7 +205,7 @@ class Journal:
         """
         statements = [self._outcome(outcome, final), self._counts(outcome, final)]
         if final:
-            statements.append((_FORGET_INTENT, (outcome.key,)))
+            statements.append((_FORGET_INTENT, (outcome.key, self._ledger.run)))
         if not still_pending:
             statements.append(("DELETE FROM pending WHERE key = ?", (outcome.key,)))
         await self._durable(*statements)

@@ -17,6 +17,8 @@ def load(path: str | Path) -> Pipeline:
     path = Path(path)
     if not path.is_file():
         raise DefinitionError(f"no pipeline file at {path}")
+    if path.suffix not in (".toml", ".py"):
+        raise DefinitionError(f"{path} is no pipeline file; one ends with .toml or .py")
     if path.suffix == ".py":
         return _from_python(path)
     try:

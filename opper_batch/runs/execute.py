@@ -6,7 +6,7 @@ resolve -> lock -> for each step: source -> plan -> engine -> ledger -> publish 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +16,8 @@ from opper_batch.calls import Asking, Policy, Step
 from opper_batch.client import Client, Gate, Gateway, HttpxTransport, StepRules
 from opper_batch.client.artifacts import Artifacts
 from opper_batch.engines import LocalEngine
-from opper_batch.errors import OpperBatchError
-from opper_batch.ledger import Ledger, View
+from opper_batch.errors import DefinitionError, RunStopped, SinkError, SourceError
+from opper_batch.ledger import Ledger, RunRecord, View
 from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
 from opper_batch.report import Counts, Summary
@@ -53,14 +53,11 @@ def execute(pipeline: Pipeline, options: Options) -> Ended:
         view = stack.enter_context(ledger.view())
         ledger.begin(origin=setting.origin, options=options.said())
         run = _Run(setting, options, target, ledger, view)
-        error = run.settle()
-        counts, output = Counts(), None
-        if error is None:
-            counts, error = run.publish()
-            output = setting.sink.target if setting.sink and error is None else None
-        code = _exit_code(error, counts, options)
-        summary = run.summary(counts, output).ended(code, str(error) or "interrupted" if error else None)
-        ledger.finish(exit_code=code, published=error is None, rows=counts.rows, summary=summary.as_json())
+        counts, error = run.through()
+        summary = run.summary(counts, error)
+        ledger.finish(
+            exit_code=summary.exit, published=error is None, rows=summary.rows, summary=summary.as_json()
+        )
         return Ended(summary, error, setting)
 
 
@@ -76,7 +73,9 @@ class _Run:
         self._ledger = ledger
         self._view = view
         self._started = time.monotonic()
-        self._policy = Policy(ledger.run, options.retry_failed, options.refresh)
+        self._policy = Policy(
+            ledger.run, options.retry_failed, options.refresh, since=_refreshing_since(view.runs())
+        )
         limits = setting.pipeline.limits
         self._pace = Pace(
             concurrency=options.concurrency or limits.concurrency or DEFAULT_CONCURRENCY,
@@ -84,53 +83,56 @@ class _Run:
             tokens_per_minute=limits.tokens_per_minute,
         )
         cap = options.max_cost if options.max_cost is not None else limits.max_cost
-        self._budget = Budget(cap, paid=view.spent(), recent=view.recent_costs())
+        self._budget = Budget(cap, paid=view.spent()[0])
 
-    def settle(self) -> BaseException | None:
-        """Every step's missing calls; gives what stopped it."""
+    def through(self) -> tuple[Counts | None, BaseException | None]:
+        """Every step's missing calls, then the result; gives what came of the rows, and what stopped it."""
         try:
             for number, step in enumerate(self._setting.steps):
                 self._settle_step(step, self._setting.steps[:number])
-        except (OpperBatchError, KeyboardInterrupt) as error:
-            return error
-        return None
-
-    def publish(self) -> tuple[Counts, BaseException | None]:
-        try:
             return publish(self._setting, self._view, run=self._ledger.run), None
-        except (OpperBatchError, KeyboardInterrupt) as error:
-            return Counts(), error
+        except (
+            Exception,
+            KeyboardInterrupt,
+        ) as error:  # whatever it is, the ledger is told before it goes on
+            return None, error
 
-    def summary(self, counts: Counts, output: str | None) -> Summary:
-        return Summary(
+    def summary(self, counts: Counts | None, error: BaseException | None) -> Summary:
+        published = self._setting.sink if error is None else None
+        summary = Summary(
             run_id=self._ledger.run,
             pipeline=self._setting.pipeline.name,
             counts=counts,
             totals=self._view.totals(run=self._ledger.run),
             seconds=time.monotonic() - self._started,
-            output=output,
+            output=published.target if published else None,
+            stopped=str(error) or "interrupted" if error else None,
             in_doubt=self._view.in_doubt(),
             sandbox=self._setting.sandbox,
         )
+        return replace(summary, exit=_exit_code(error, counts, summary.kept, self._options))
 
     def _settle_step(self, step: Step, earlier: tuple[Step, ...]) -> None:
+        began = time.monotonic()
         asking = Asking(self._view, self._policy)
         batches = (row.questions(step) for row in self._setting.projected(earlier, self._view))
         gate = Gate(self._pace)
+        client = self._client(step, gate)
+        self._learn_costs(step, first=not earlier)
         engine = LocalEngine(
-            self._client(step, gate),
+            client,
             proven=self._view.totals(template=self._view.template(step.template.digest)).ok > 0,
             deadline=self._seconds_left(),
         )
-        self._tell(step, asking, gate)
+        self._tell(step, asking, gate, began)
         told = time.monotonic()
         with closing(engine.outcomes(asking.calls(batches))) as outcomes:
             for outcome in outcomes:
                 asking.ended(outcome.key)
                 if time.monotonic() - told > _TELL_SECONDS:
-                    self._tell(step, asking, gate)
+                    self._tell(step, asking, gate, began)
                     told = time.monotonic()
-        self._tell(step, asking, gate)
+        self._tell(step, asking, gate, began)
 
     def _client(self, step: Step, gate: Gate) -> Client:
         template = step.template
@@ -146,6 +148,12 @@ class _Run:
             artifacts=Artifacts(self._gateway, transport, gate, folder=self._artifacts_folder()),
         )
 
+    def _learn_costs(self, step: Step, *, first: bool) -> None:
+        """What this step's calls cost of late; what nobody knows of earlier runs is valued at that."""
+        self._budget.begin_step(self._view.recent_costs(self._view.template(step.template.digest)))
+        if first:
+            self._budget.paid += self._view.spent()[1] * self._budget.estimate
+
     def _artifacts_folder(self) -> Path:
         if self._setting.sink is not None:
             return self._setting.sink.artifacts
@@ -156,7 +164,7 @@ class _Run:
             return None
         return max(0.0, self._options.deadline - (time.monotonic() - self._started))
 
-    def _tell(self, step: Step, asking: Asking, gate: Gate) -> None:
+    def _tell(self, step: Step, asking: Asking, gate: Gate, began: float) -> None:
         rows, of = asking.settled_rows, self._setting.checked.rows
         self._ledger.advance(step=step.name, done=rows, rows=of)
         if self._options.progress is None:
@@ -173,9 +181,15 @@ class _Run:
                 cost=totals.cost,
                 in_flight=self._pace.in_flight,
                 paused=gate.paused_for,
-                seconds=time.monotonic() - self._started,
+                seconds=time.monotonic() - began,
             )
         )
+
+
+def _refreshing_since(runs: Sequence[RunRecord]) -> int | None:
+    """The first run that was to refresh since the last one that came to its end."""
+    published = max((run.id for run in runs if run.published), default=0)
+    return min((run.id for run in runs if run.id > published and run.options.get("refresh")), default=None)
 
 
 @contextmanager
@@ -190,7 +204,10 @@ def _sandboxed(options: Options) -> Iterator[Options]:
         yield replace(options, sandbox=sandbox)
 
 
-def _exit_code(error: BaseException | None, counts: Counts, options: Options) -> int:
-    if error is not None:
-        return getattr(error, "exit_code", INTERRUPTED)
-    return 0 if options.allows(counts.failed, counts.rows) else 1
+def _exit_code(error: BaseException | None, counts: Counts | None, kept: int, options: Options) -> int:
+    if isinstance(error, SourceError | SinkError | DefinitionError):
+        return RunStopped.exit_code  # exit 2 promises that nothing was called
+    if error is not None or counts is None:
+        return getattr(error, "exit_code", 1 if isinstance(error, Exception) else INTERRUPTED)
+    # Refreshed in vain, a row still has its older answer, but what was asked for did not happen.
+    return 0 if options.allows(counts.failed + kept, counts.rows) else 1

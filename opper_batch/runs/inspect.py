@@ -37,6 +37,10 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
     if setting.sink is None:
         raise DefinitionError(f"pipeline {pipeline.name!r} has no sink; add one, or give --sink")
     with setting.view() as view:
+        if not any(view.template(step.template.digest) for step in setting.steps):
+            raise DefinitionError(
+                f"nothing is known of {setting.source.name} yet, so nothing is written; run first"
+            )
         run = max((record.id for record in view.runs()), default=0)
         counts = publish(setting, view, run=run)
         return Summary(
@@ -52,7 +56,7 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
 
 def failures(pipeline: Pipeline, options: Options) -> Iterator[Failure]:
     """Every failed row, in source order."""
-    setting = resolve(pipeline, options, looking=True)
+    setting = resolve(pipeline, options, looking=True, writing=False)
     with setting.view() as view:
         for projected in setting.projected(setting.steps, view):
             batch, key = projected.batch, setting.pipeline.source.key
@@ -75,11 +79,12 @@ class Status:
     in_doubt: int
     pending: int
     sandbox: bool
+    running: bool
 
     @property
     def state(self) -> str:
         if self.run.ended is None:
-            return "running, or ended without saying so"
+            return "running" if self.running else "was killed; run again to go on"
         return {0: "done", 1: "done, with failed rows"}.get(
             self.run.exit_code or 0, f"stopped ({self.run.exit_code})"
         )
@@ -126,9 +131,10 @@ def status(pipeline: Pipeline, options: Options) -> Status:
 
 
 def statuses(options: Options) -> list[Status]:
-    """How every pipeline of the state folder stands."""
+    """How every pipeline of the state folder stands; with ``sandbox`` only what ran there."""
     found = []
-    for path in sorted(state_dir(options).glob("*.ledger")):
+    pattern = "*.sandbox.ledger" if options.sandbox else "*.ledger"
+    for path in sorted(path for path in state_dir(options).glob(pattern) if path.stat().st_size):
         with View(path) as view:
             if view.runs():
                 found.append(_status(path, view))
@@ -158,4 +164,5 @@ def _status(path: Path, view: View) -> Status:
         in_doubt=view.in_doubt(),
         pending=view.pending_calls(),
         sandbox=path.name.endswith(".sandbox.ledger"),
+        running=view.is_running(),
     )

@@ -54,13 +54,20 @@ class Options:
     progress: Callable[[Progress], None] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("limit", "concurrency", "requests_per_minute", "deadline"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise DefinitionError(f"{name} = {value}: must be above 0")
-        if self.max_cost is not None and not self.max_cost >= 0:
-            raise DefinitionError(f"max_cost = {self.max_cost}: must not be below 0")
+        for name in ("limit", "concurrency", "requests_per_minute", "deadline", "max_cost"):
+            self._check_number(name, getattr(self, name))
         self.allows(0, 0)
+
+    def _check_number(self, name: str, value: object) -> None:
+        if value is None:
+            return
+        kinds = int if name in ("limit", "concurrency") else (int, float)
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise DefinitionError(f"{name} = {value!r}: must be a {'whole ' if kinds is int else ''}number")
+        if not (value >= 0 if name == "max_cost" else value > 0):
+            raise DefinitionError(
+                f"{name} = {value}: must be {'0 or more' if name == 'max_cost' else 'above 0'}"
+            )
 
     def allows(self, failed: int, rows: int) -> bool:
         """Whether so many failed rows are few enough."""
@@ -69,7 +76,7 @@ class Options:
             number = float(text.removesuffix("%"))
         except ValueError:
             number = -1.0
-        if not 0 <= number < float("inf"):
+        if not 0 <= number < float("inf") or (text.endswith("%") and number > 100):
             raise DefinitionError(
                 f"max_failed = {self.max_failed!r}: give a number of rows like 10, or a share like 2%"
             )

@@ -75,12 +75,12 @@ def output_schema(schema: pa.Schema, pipeline: Pipeline) -> pa.Schema:
     return pa.schema(fields)
 
 
-def checked_sink(pipeline: Pipeline, schema: pa.Schema, *, sandbox: bool) -> Sink | None:
-    """The pipeline's sink, found fit for what a source of this schema leads to; None when it has none."""
+def sink_of(pipeline: Pipeline, schema: pa.Schema, *, sandbox: bool) -> Sink | None:
+    """The pipeline's sink for a source of this schema, untouched; None when it has none."""
     spec = pipeline.sink
     if spec is None:
         return None
-    sink = open_sink(
+    return open_sink(
         path=sandbox_path(spec.path) if spec.path and sandbox else spec.path,
         duckdb=spec.duckdb,
         table=sandbox_table(spec.table) if spec.table and sandbox else spec.table,
@@ -90,8 +90,6 @@ def checked_sink(pipeline: Pipeline, schema: pa.Schema, *, sandbox: bool) -> Sin
         status_columns=[f"{step.name}_status" for step in pipeline.steps],
         metadata=_file_metadata(pipeline, sandbox),
     )
-    sink.check(output_schema(schema, pipeline))
-    return sink
 
 
 def _file_metadata(pipeline: Pipeline, sandbox: bool) -> dict[str, str]:

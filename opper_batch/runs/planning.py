@@ -78,7 +78,7 @@ class Plan:
 
 def plan(pipeline: Pipeline, options: Options) -> Plan:
     """Count what would be asked. Reads the source and the ledger; sends and writes nothing."""
-    setting = resolve(pipeline, options)
+    setting = resolve(pipeline, options, writing=False)
     with setting.view() as view:
         policy = Policy(_NO_RUN, options.retry_failed, options.refresh)
         concurrency = options.concurrency or pipeline.limits.concurrency or DEFAULT_CONCURRENCY

@@ -31,6 +31,7 @@ class Projector:
         self._seen = {step.name: Seen() for step in setting.steps}
         self._tally: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
+        self._rows = 0
         self._cost = 0.0
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -38,6 +39,7 @@ class Projector:
             metadata = [
                 array for step in self._setting.steps for array in self._metadata(step.name, projected)
             ]
+            self._rows += projected.batch.num_rows
             self._count_rows(list(projected.answers.values()))
             yield pa.RecordBatch.from_arrays([*projected.batch.columns, *metadata], schema=self.schema)
         for seen in self._seen.values():
@@ -48,13 +50,14 @@ class Projector:
     def counts(self) -> Counts:
         tally = self._tally
         return Counts(
-            rows=tally.total() - tally["cached"] - tally["folded"],
+            rows=self._rows,
             ok=tally["ok"],
             failed=tally["failed"],
             skipped=tally["skipped"],
             cached=tally["cached"],
             folded=tally["folded"],
             cost=self._cost,
+            failed_calls=tally["failed_calls"],
             failures=failures_by_reason(list(self._reasons.items())),
         )
 
@@ -67,8 +70,9 @@ class Projector:
         return [pa.array(column, kind) for column, kind in zip(columns, METADATA_TYPES.values(), strict=True)]
 
     def _row(self, answer: Answer, repeated: bool) -> tuple[Any, ...]:
-        if answer.status == "failed" and len(self._reasons) < _MOST_REASONS:
-            self._reasons[answer.error or ""] += 1
+        if answer.status == "failed":
+            self._count_reason(answer.error or "")
+            self._tally["failed_calls"] += not repeated
         key = answer.key.hex() if answer.key else None
         if answer.known is None:
             return (answer.status, answer.error, *[None] * 8, key)
@@ -80,6 +84,10 @@ class Projector:
         attempts = 0 if repeated else outcome.attempts
         told = (attempts, repeated or earlier, outcome.trace, key)
         return (answer.status, answer.error, outcome.model, *spent, *told)
+
+    def _count_reason(self, reason: str) -> None:
+        if reason in self._reasons or len(self._reasons) < _MOST_REASONS:
+            self._reasons[reason] += 1
 
     def _count_rows(self, steps: Sequence[Sequence[Answer]]) -> None:
         for answers in zip(*steps, strict=True):

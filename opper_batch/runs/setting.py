@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from opper_batch.calls import Step, prepare
+from opper_batch.errors import DefinitionError
 from opper_batch.ledger import View
 from opper_batch.pipeline import Pipeline, SinkSpec, SourceSpec
 from opper_batch.projection import Projected, project
 from opper_batch.runs.options import Options
-from opper_batch.runs.places import checked_sink, latest_origin, ledger_path, origin
+from opper_batch.runs.places import latest_origin, ledger_path, origin, output_schema, sink_of
 from opper_batch.runs.preflight import BATCH_ROWS, check_rows
 from opper_batch.sinks import Sink
 from opper_batch.sources import Checked, Source, open_source
@@ -33,7 +35,8 @@ class Setting:
 
     def view(self) -> View:
         """The ledger for reading; an empty one when the pipeline never ran."""
-        return View(self.ledger_path) if self.ledger_path.exists() else View.empty()
+        path = self.ledger_path
+        return View(path) if path.exists() and path.stat().st_size else View.empty()
 
     def projected(self, steps: Sequence[Step], view: View) -> Iterator[Projected]:
         """The source with the columns of ``steps``, batch by batch."""
@@ -43,10 +46,11 @@ class Setting:
             first_row += batch.num_rows
 
 
-def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False) -> Setting:
+def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writing: bool = True) -> Setting:
     """Check everything that can be checked before anything is called.
 
-    ``looking`` is for verbs that look at what was answered: they mean the latest run's gateway.
+    ``looking`` is for verbs that look at what was answered: they mean the latest run's gateway. Without
+    ``writing`` the sink is not touched.
     """
     pipeline = overridden(pipeline, options)
     path = ledger_path(pipeline, options)
@@ -54,7 +58,10 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False) -> S
     checked = source.check()
     asked = latest_origin(path, options) if looking else origin(options)
     steps = prepare(pipeline, checked.schema, source=source.name, origin=asked)
-    sink = checked_sink(pipeline, checked.schema, sandbox=bool(options.sandbox))
+    sink = sink_of(pipeline, checked.schema, sandbox=bool(options.sandbox))
+    if sink is not None and writing:
+        _refuse_own_source(sink, checked)
+        sink.check(output_schema(checked.schema, pipeline))
     check_rows(source, key=pipeline.source.key, steps=steps)
     return Setting(pipeline, source, checked, steps, sink, path, asked, bool(options.sandbox))
 
@@ -66,8 +73,17 @@ def overridden(pipeline: Pipeline, options: Options) -> Pipeline:
         elsewhere = {"path": options.source, "sql": None, "table": None}
         changes["source"] = pipeline.source.model_copy(update=elsewhere)
     if options.sink is not None:
-        changes["sink"] = SinkSpec(path=options.sink)
+        changes["sink"] = SinkSpec(path=str(options.sink))
     return pipeline.model_copy(update=changes)
+
+
+def _refuse_own_source(sink: Sink, checked: Checked) -> None:
+    """A result never takes the place of the rows it was made from."""
+    target = os.path.realpath(sink.target)
+    for file in checked.files:
+        path = os.path.realpath(file.path)
+        if path == target or os.path.dirname(path) == target:
+            raise DefinitionError(f"the sink {sink.target} is where the source is read; write it elsewhere")
 
 
 def _open_source(spec: SourceSpec, options: Options) -> Source:

@@ -14,7 +14,7 @@ import polars
 import pytest
 from program import KEY, Program
 
-from opper_batch.sandbox import Sandbox
+from opper_batch.sandbox import Sandbox, Script
 
 TRIAGE = "pipelines/ticket_triage.toml"
 MINIMAL = """
@@ -75,7 +75,7 @@ def test_plan_sends_nothing_and_writes_nothing(
     assert '"matter 0"' in ended.stdout
     assert '"additionalProperties": false' in ended.stdout
     assert len(sandbox.journal.records) == 0
-    assert sorted(path.name for path in Path().iterdir()) == ["out", "rows.csv", "tags.toml"]
+    assert sorted(path.name for path in Path().iterdir()) == ["rows.csv", "tags.toml"]
 
     program("run", tags, "--limit", "20", "--quiet")
     said = json.loads(program("plan", tags, "--json").stdout)
@@ -131,7 +131,7 @@ def test_export_writes_what_is_known_at_any_time(
         ({"reject_key": "string"}, 4, "refuses the key"),
         ({"bad_request": 1.0}, 4, "nothing else was sent"),
         ({"budget": 0.00005}, 3, "run again when it is lifted"),
-        ({"failed": 1.0}, 3, "does not answer"),
+        ({"failed": 1.0}, 3, "fails at every call"),
         ({"throttled": 1.0, "retry_after": 3600.0}, 3, "asks to wait 3600 s"),
     ],
 )
@@ -278,3 +278,62 @@ def test_the_key_is_in_no_file_and_no_output(
     assert any(path.suffix == ".ledger" for path in files)
     for path in files:
         assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_every_way_of_ending_prints_the_object_that_json_asks_for(tags: str, program: Program) -> None:
+    keys = set(program.json("run", tags, "--sandbox"))
+    for arguments in ([tags], ["nowhere.toml"], [tags, "--max-cost", "abc"], [tags, "--nonsense"]):
+        said = program.json("run", *arguments)
+        assert set(said) == keys
+        assert (said["exit"], said["run_id"], said["rows"]) == (2, None, None)
+        assert said["stopped"]
+
+
+def test_an_interrupt_before_the_first_call_has_its_exit_code_too(here: Path, program: Program) -> None:
+    Path("tags.toml").write_text(MINIMAL)
+    with Path("rows.csv").open("w") as file:
+        file.write("id,text\n")
+        file.writelines(f"{number},matter {number}\n" for number in range(600_000))
+    running = program.start("run", "tags.toml", "--sandbox", "--json")
+    time.sleep(1.2)
+    running.send_signal(signal.SIGTERM)
+    out, err = running.communicate(timeout=30)
+    assert running.returncode == 143
+    assert json.loads(out.splitlines()[-1])["exit"] == 143
+    assert err.strip() == "opper-batch: interrupted"
+
+
+def test_quiet_still_says_what_is_wrong(tags: str, program: Program, gateway: Callable[..., Sandbox]) -> None:
+    gateway(schema_breaking=0.3, seed=1)
+    ended = program("run", tags, "--quiet")
+    assert ended.returncode == 1
+    assert "failed" in ended.stderr
+    assert ended.stdout == ""
+
+
+def test_status_tells_a_live_run_from_a_killed_one(
+    tags: str, program: Program, gateway: Callable[..., Sandbox]
+) -> None:
+    sandbox = gateway(latency=1.0)
+    running = program.start("run", tags, "--quiet", "--concurrency", "4")
+    while len(sandbox.journal.calls) < 5:
+        time.sleep(0.02)
+    assert json.loads(program("status", tags, "--json").stdout)["state"] == "running"
+    running.kill()
+    running.communicate()
+    status = json.loads(program("status", tags, "--json").stdout)
+    assert status["state"] == "was killed; run again to go on"
+    assert status["in_doubt"] == 4
+
+
+def test_gateway_text_cannot_act_on_a_terminal_or_a_spreadsheet(here: Path, program: Program) -> None:
+    Path("tags.toml").write_text(MINIMAL.replace('path = "rows.csv"', 'path = "rows.csv"\nkey = ["id"]'))
+    Path("rows.csv").write_text("id,text\n=1+1|cmd,a\n\x1b[31mred,b\n")
+    with Sandbox(Script(schema_breaking=1.0)) as broken:
+        environment = {"OPPER_API_KEY": KEY, "OPPER_BASE_URL": broken.url}
+        running = program.start("run", "tags.toml", "--quiet", **environment)
+        running.communicate(timeout=30)
+    said = program("failures", "tags.toml").stdout
+    assert "'=1+1|cmd" in said
+    assert "\x1b" not in said
+    assert len(said.splitlines()) == 3

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import resource
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -139,6 +142,51 @@ def test_the_address_in_the_202_is_not_trusted(stub: Stub, rig: Rigs) -> None:
         assert other.seen == []
     finally:
         other.stop()
+
+
+# What it costs.
+
+
+def priced(stub: Stub, *polls: Any, cost: float = 0.5) -> Stub:
+    begun(stub, *polls)
+    meta = {"status": "pending", "cost": cost, "pending_operations": [{"id": "op-1", "type": "video"}]}
+    return stub.calls(says(202, {"data": None, "meta": meta}))
+
+
+def recorded(client: Rig) -> float:
+    return client.rows("SELECT sum(cost) FROM totals")[0][0]
+
+
+def test_what_a_202_states_is_paid_when_it_arrives(stub: Stub, rig: Rigs) -> None:
+    client = rig(priced(stub, status("processing")).url, cap=2.0)
+    paid: list[float] = []
+    stub.watch = lambda seen: paid.append(client.budget.paid) if seen.path == POLL else client.gate.close()
+    with pytest.raises(GateClosed):
+        client.ask()
+    assert (paid, client.budget.paid) == ([0.5], 0.5)
+
+
+@pytest.mark.parametrize("end", ["completed", "failed"])
+def test_what_a_202_cost_is_counted_once_however_it_ends(stub: Stub, rig: Rigs, end: str) -> None:
+    client = rig(priced(stub, done(stub) if end == "completed" else status("failed")).url, cap=2.0)
+    outcome = client.ask()
+    assert outcome.ok is (end == "completed")
+    assert (outcome.usage.cost, client.budget.paid, recorded(client)) == (0.5, 0.5, 0.5)
+
+
+def test_a_202_that_ends_in_a_later_run_is_counted_once_by_the_ledger(stub: Stub, rig: Rigs) -> None:
+    client = rig(priced(stub, *[says(404)] * 6, done(stub)).url)
+    assert client.ask().usage.cost == 0.5
+    (left,) = client.pending().values()
+    assert asyncio.run(client.asked([client.question(pending=left)]))[0].ok
+    assert (recorded(client), client.budget.paid) == (0.5, 0.5)
+
+
+def test_a_202_of_a_run_that_was_stopped_counts_to_the_run_that_polls_it(stub: Stub, rig: Rigs) -> None:
+    client = rig(priced(stub).url)
+    left = stub.answers["/v3/call"][0].body  # type: ignore[union-attr]
+    assert client.ask(pending=left).usage.cost == 0.5
+    assert (recorded(client), client.budget.paid) == (0.5, 0.5)
 
 
 # What a restart does.
@@ -320,12 +368,60 @@ def test_a_download_that_breaks_leaves_no_part_and_is_tried_again(stub: Stub, ri
         "http://[::1",
         "/relative",
         "https://",
+        "http://127.0.0.1:99999/x",
+        "https://h:70000/",
+        "https://h:0/",
     ],
 )
 def test_a_link_that_is_not_https_is_not_followed(stub: Stub, rig: Rigs, link: str) -> None:
     client = rig(begun(stub, status("completed", url=link, mime_type="video/mp4")).url, columns=MEDIA)
     outcome = client.ask()
-    assert outcome.error == "the artifact's link is not an https address"
+    assert outcome.error == "the artifact's link is not an https address that can be used"
+    assert (client.pending(), client.settled()) == ({}, {client.question().key: False})
+
+
+def test_links_are_fetched_and_operations_asked_after_by_a_bounded_number_at_once(
+    stub: Stub, rig: Rigs
+) -> None:
+    there, most = 0, 0
+
+    def counted(answer: Callable[[], Response]) -> Callable[[Request], Awaitable[Response]]:
+        async def answered(request: Request) -> Response:
+            nonlocal there, most
+            there, most = there + 1, max(most, there + 1)
+            await asyncio.sleep(0.02)
+            there -= 1
+            return answer()
+
+        return answered
+
+    begun(stub).on(POLL, counted(lambda: done(stub))).on(FILE, counted(lambda: file(FITS)))
+    client = rig(stub.url)
+    calls = [client.question(number, pending=pending("op-1").body) for number in range(150)]
+    assert all(outcome.ok for outcome in asyncio.run(client.asked(calls)))
+    assert most <= 32
+
+
+def test_running_out_of_files_stops_the_run_with_a_sentence(stub: Stub, rig: Rigs) -> None:
+    client = rig(begun(stub, done(stub, "video/mp4"), content=file(b"film")).url, columns=MEDIA)
+    held: list[Any] = []
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    def exhaust(seen: Any) -> None:
+        if seen.path == POLL:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+            with suppress(OSError):
+                while True:
+                    held.append(os.dup(0))
+
+    stub.watch = exhaust
+    try:
+        with pytest.raises(MachineError, match="ulimit -n"):
+            client.ask()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for number in held:
+            os.close(number)
     assert list(client.pending()) == [client.question().key]
 
 

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import os
+import resource
 import shutil
 import socket
 import ssl
 import subprocess
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -428,3 +431,23 @@ def test_a_proxy_that_cannot_be_used_is_a_sentence(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("https_proxy", proxy)
     with pytest.raises(MachineError, match="proxy"):
         asyncio.run(HttpxTransport(seconds=1.0).send(post("https://gateway.example/v3/call")))
+
+
+def test_running_out_of_files_is_the_machines_fault_and_says_what_to_do() -> None:
+    async def scene() -> None:
+        transport, held = HttpxTransport(direct=True), []
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, before[1]))
+        try:
+            with suppress(OSError):
+                while True:
+                    held.append(os.dup(0))
+            with pytest.raises(MachineError, match="ulimit -n"):
+                await transport.send(Request("GET", "http://127.0.0.1:9/x"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            for number in held:
+                os.close(number)
+            await transport.close()
+
+    asyncio.run(scene())

@@ -22,10 +22,28 @@ def test_nothing_stops_a_run_that_goes_well() -> None:
     assert after(Stopping(proven=False), ANSWERED, REFUSED, UNFIT, UNANSWERED, ANSWERED) == [None] * 5
 
 
-@pytest.mark.parametrize(("first", "stop"), [(REFUSED, Refused), (UNANSWERED, RunStopped)])
-def test_a_first_call_that_is_not_answered_stops_the_run(first: Outcome, stop: type) -> None:
-    assert after(Stopping(proven=False), first) == [stop]
-    assert after(Stopping(proven=True), first) == [None]
+def test_a_first_call_that_is_refused_stops_the_run() -> None:
+    assert after(Stopping(proven=False), REFUSED) == [Refused]
+    assert after(Stopping(proven=False), UNANSWERED, REFUSED) == [None, Refused]
+    assert after(Stopping(proven=True), REFUSED) == [None]
+
+
+def test_a_gateway_never_heard_of_is_given_up_after_three_calls_without_an_answer() -> None:
+    assert after(Stopping(proven=False), *[UNANSWERED] * 3) == [None, None, RunStopped]
+    assert after(Stopping(proven=False), UNANSWERED, ANSWERED, *[UNANSWERED] * 3) == [None] * 5
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (None, "the gateway does not answer (500 boom); run again to go on"),
+        (b"", "the gateway fails at every call (500 boom); run again to go on"),
+    ],
+)
+def test_a_gateway_that_answers_with_errors_is_not_said_to_be_silent(reply: bytes | None, said: str) -> None:
+    stopping = Stopping(proven=False)
+    failed = Outcome(b"k", "500 boom", reply=reply, cause="gateway")
+    assert [str(stopping.after(failed)) for _ in range(3)][-1] == said
 
 
 @pytest.mark.parametrize("answer", [ANSWERED, UNFIT])
@@ -56,3 +74,13 @@ def test_every_reason_says_what_to_do() -> None:
     reasons = [late(), over_budget(Budget(0.005, paid=0.004)), no_access(AccessRefused("no", status=402))]
     assert all("run again" in reason.message for reason in reasons)
     assert "$0.005" in reasons[1].message
+
+
+def test_small_sums_are_shown_so_that_they_make_sense() -> None:
+    message = over_budget(Budget(0.00005, paid=0.0000421, recent=[0.00001])).message
+    assert "$0.00005 is reached ($0.0000421 paid, and one more call may cost $0.00001)" in message
+
+
+def test_a_refused_key_is_to_be_replaced_by_one_that_may() -> None:
+    message = no_access(AccessRefused("401 no", status=401)).message
+    assert "set OPPER_API_KEY to one that may use it, then run again" in message

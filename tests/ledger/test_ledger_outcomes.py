@@ -92,7 +92,7 @@ def test_cost_and_attempts_are_sums_over_everything_paid_for_a_key(journal: Jour
     wait(journal.record(answer(1, usage=Usage(0.25, 10, 5), attempts=2)))
     wait(journal.record(answer(2, usage=Usage(8.0, 10, 5))))
     outcome = view.lookup([key(1), key(2)])[key(1)].outcome
-    assert outcome.usage == Usage(0.75, 10, 5)
+    assert outcome.usage == Usage(0.75, 11, 6)
     assert outcome.attempts == 3
 
 
@@ -226,7 +226,8 @@ def test_latencies_are_those_of_the_answers_of_one_run(ledger: Ledger, journal: 
 def test_models_are_counted_with_what_they_cost(journal: Journal, view: View) -> None:
     wait(*(journal.record(answer(number)) for number in range(3)))
     wait(journal.record(answer(4, model="c/d", usage=Usage())), journal.record(failure(5, attempts=1)))
-    assert view.models(1) == [("a/b", 3, 0.75), ("c/d", 1, 0.0), ("not stated", 1, 0.5)]
+    wait(journal.record(answer(6, model=None, usage=Usage())))
+    assert view.models(1) == [("a/b", 3, 0.75), ("c/d", 1, 0.0), ("not stated", 1, 0.0)]
 
 
 def test_spent_is_what_was_paid_since_a_result_was_published(ledger: Ledger, view: View) -> None:
@@ -236,24 +237,43 @@ def test_spent_is_what_was_paid_since_a_result_was_published(ledger: Ledger, vie
         wait(journal.record(answer(1)))
         ledger.finish(exit_code=0 if published else 3, published=published, rows=1, summary={})
 
-    assert view.spent() == 0.0
+    assert view.spent() == (0.0, 0)
     run(published=False)
     run(published=False)
-    assert view.spent() == 0.5
+    assert view.spent() == (0.5, 0)
     run(published=True)
-    assert view.spent() == 0.0
+    assert view.spent() == (0.0, 0)
     run(published=False)
-    assert view.spent() == 0.25
+    assert view.spent() == (0.25, 0)
+
+
+def test_calls_of_unknown_cost_are_counted_until_a_result_is_published(ledger: Ledger, view: View) -> None:
+    ledger.begin(origin="https://gateway", options={})
+    journal = ledger.journal(step="triage", digest=b"t" * 16, fields={})
+    wait(journal.record(answer(1, usage=Usage())), journal.intend(key(2)))
+    assert view.spent() == (0.0, 2)
+    ledger.begin(origin="https://gateway", options={})
+    wait(journal.intend(key(2)))
+    wait(journal.record(answer(2)))
+    assert (view.spent(), view.in_doubt()) == ((0.25, 2), 1), "what a killed run paid stays in doubt"
+    ledger.finish(exit_code=0, published=True, rows=2, summary={})
+    assert (view.spent(), view.in_doubt()) == ((0.0, 0), 0)
+
+
+def test_an_answer_that_was_to_be_asked_again_settles_nothing(journal: Journal, view: View) -> None:
+    wait(journal.record(failure(1), final=False))
+    assert view.settled([key(1)]) == view.lookup([key(1)]) == {}
 
 
 def test_recent_costs_are_those_of_the_latest_outcomes_whose_cost_is_known(
     journal: Journal, view: View
 ) -> None:
-    assert view.recent_costs() == []
+    assert view.recent_costs(1) == []
     for number in range(210):
         cost = None if number == 205 else float(number)
         wait(journal.record(answer(number, usage=Usage(cost))))
-    assert view.recent_costs() == [float(number) for number in range(10, 210) if number != 205]
+    assert view.recent_costs(1) == [float(number) for number in range(9, 210) if number != 205]
+    assert view.recent_costs(2) == []
 
 
 def test_a_run_is_told_as_it_stands(ledger: Ledger, view: View) -> None:
@@ -284,4 +304,9 @@ def test_a_pipeline_that_never_ran_knows_nothing() -> None:
         assert view.lookup([key(1)]) == view.settled([key(1)]) == view.pending([key(1)]) == {}
         assert view.totals() == Totals()
         assert view.runs() == []
-        assert (view.spent(), view.in_doubt(), view.pending_calls(), view.template(b"t")) == (0.0, 0, 0, 0)
+        assert (view.spent(), view.in_doubt(), view.pending_calls(), view.template(b"t")) == (
+            (0.0, 0),
+            0,
+            0,
+            0,
+        )
