@@ -13,9 +13,9 @@ class Budget:
     """A cap in USD, held by reserving for each call the highest of the prices seen lately.
 
     The bound: when a call is begun, what is paid and reserved is within the cap, so the cap is crossed only
-    by what calls cost above every price remembered. Under a cap no more calls are open at once than prices
-    were learned (1, 2, 4, 8 and so on), so after n priced calls a surprise is met by n calls at most, and by
-    one alone while nothing is known. A call whose price nobody says teaches nothing.
+    by what calls cost above every price remembered. Under a cap no more calls are open at once than came to
+    their end (1, 2, 4, 8 and so on), so a surprise is met by few, and by one alone while nothing is known.
+    A call whose price nobody says is valued at what it reserved; where nobody ever says, no cap can be held.
 
     ``cap`` None is no cap; ``paid`` is what was spent before, and ``recent`` what calls cost that were made
     with it, the earliest first.
@@ -30,10 +30,11 @@ class Budget:
 
     def begin_step(self, recent: Iterable[float]) -> None:
         """Forget the prices learned, since another step or model has others, and learn ``recent`` instead."""
-        self._learned = 0
+        self._over = 0
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
         for cost in recent:
+            self._over += 1
             self._learn(cost)
 
     @property
@@ -45,7 +46,7 @@ class Budget:
         """Whether one more call fits beside what is paid and reserved."""
         if self.cap is None:
             return True
-        if self._open >= max(1, self._learned):
+        if self._open >= max(1, self._over):
             return False
         return self.paid + self._reserved + self.estimate <= self.cap and self.paid < self.cap
 
@@ -59,6 +60,7 @@ class Budget:
     def settle(self, reserved: float, cost: float | None) -> None:
         """The call is over; an unknown cost is valued at what was reserved, and 0 says nothing of prices."""
         self._open -= 1
+        self._over += 1
         self._reserved -= reserved
         self.paid += reserved if cost is None else cost
         self._learn(cost or 0.0)
@@ -66,7 +68,6 @@ class Budget:
     def _learn(self, cost: float) -> None:
         if cost <= 0:
             return
-        self._learned += 1
         insort(self._sorted, cost)
         self._recent.append(cost)
         if len(self._recent) > _REMEMBERED:

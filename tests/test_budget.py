@@ -111,7 +111,15 @@ def test_a_free_refusal_teaches_nothing_of_prices() -> None:
     budget.settle(budget.reserve(), 0.0)
     budget.settle(budget.reserve(), None)
     assert (budget.estimate, budget.paid) == (0.5, 0.5)
-    budget.reserve()
+
+
+def test_a_gateway_that_never_states_a_cost_is_not_asked_one_by_one() -> None:
+    budget = Budget(10.0)
+    for _ in range(8):
+        budget.settle(budget.reserve(), None)
+    for _ in range(8):
+        assert budget.admits()
+        budget.reserve()
     assert not budget.admits()
 
 

@@ -137,7 +137,9 @@ class _Flight:
 
     async def _drive(self) -> None:
         if self._ends is not None:
-            self._loop.call_later(self._ends - time.monotonic(), self._expire)
+            left = self._ends - time.monotonic()
+            self._late = left <= 0  # at once: a timer would let the first call begin
+            self._loop.call_later(left, self._expire)
         try:
             while (call := await self._next()) is not None:
                 self._admitting = True
