@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -75,7 +76,7 @@ class HttpxTransport:
     def __init__(self, *, direct: bool = False, seconds: float = READ_SECONDS) -> None:
         self._direct = direct
         self._seconds = seconds
-        self._tls = httpx.create_ssl_context(trust_env=not direct)
+        self._tls: ssl.SSLContext | None = None
         self._idle: list[httpx.AsyncHTTPTransport] = []
 
     async def send(self, request: Request) -> Response:
@@ -103,10 +104,17 @@ class HttpxTransport:
             raise
         self._idle.append(connection)
 
+    def _trusted(self, url: str) -> ssl.SSLContext:
+        """Whom to trust: nobody for plain http to loopback, since loading every authority takes time."""
+        if _parsed(url).scheme != "https":
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._tls = self._tls or httpx.create_ssl_context(trust_env=not self._direct)
+        return self._tls
+
     def _connected(self, url: str) -> httpx.AsyncHTTPTransport:
         proxy = None if self._direct else _proxy(_parsed(url))
         try:
-            return httpx.AsyncHTTPTransport(verify=self._tls, limits=_LIMITS, proxy=proxy)
+            return httpx.AsyncHTTPTransport(verify=self._trusted(url), limits=_LIMITS, proxy=proxy)
         except (ImportError, ValueError) as error:
             raise MachineError(f"the environment names a proxy that cannot be used: {error}") from None
 
