@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
@@ -20,7 +20,7 @@ class Duration(click.ParamType[float]):
     """``90``, ``90s``, ``30m``, ``2h``: seconds."""
 
     name = "duration"
-    _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}  # noqa: RUF012
+    _SECONDS: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
