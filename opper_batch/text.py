@@ -10,6 +10,8 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud8
 
 def printable(text: str) -> str:
     """``text`` without what a terminal would obey: control characters become ``\\xNN``."""
+    if text.isprintable():  # nearly always, and quickly said
+        return text
     return _UNSAFE.sub(lambda match: repr(match.group())[1:-1], text)
 
 

@@ -108,18 +108,37 @@ class Client:
         await self._transport.close()
 
     async def _asked(self, call: Call, tally: Tally, reserved: float) -> Outcome | Reply:
+        """Ask until asking again cannot help; the money is settled then."""
+        try:
+            try:
+                answered = await self._attempt(call, tally)
+            except CallError as error:
+                answered = await self._asked_again(call, tally, error)
+        finally:
+            self.budget.settle(reserved, tally.cost)
+        self.answered += 1
+        self.progress.set()
+        return answered
+
+    async def _asked_again(self, call: Call, tally: Tally, error: CallError) -> Outcome | Reply:
+        """What may follow an attempt that ended in ``error``, which is told to tenacity as its first.
+
+        Most calls are answered at once and never come here: tenacity alone takes longer than all the rest.
+        """
+        ended = [error]
+
+        async def attempt() -> Outcome | Reply:
+            if ended:
+                raise ended.pop()
+            return await self._attempt(call, tally)
+
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: self._worth_another(error, tally)),
             wait=lambda state: self._backoff(_error(state), tally),
             sleep=self.gate.sleep,
             reraise=True,
         )
-        try:
-            answered: Outcome | Reply = await retrying(self._attempt, call, tally)
-        finally:
-            self.budget.settle(reserved, tally.cost)
-        self.answered += 1
-        self.progress.set()
+        answered: Outcome | Reply = await retrying(attempt)
         return answered
 
     async def _resumed(self, pending: bytes, tally: Tally) -> Outcome:

@@ -16,4 +16,5 @@ async def exchange(gateway: Gateway, transport: Transport, request: Request) -> 
     except Unreachable as error:  # it may quote what was no HTTP
         message = gateway.without_key(error.message.encode()).decode()
         raise Unreachable(message, paid=error.paid) from None
-    return replace(response, body=gateway.without_key(response.body))
+    body = gateway.without_key(response.body)
+    return response if body is response.body else replace(response, body=body)

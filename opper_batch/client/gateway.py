@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from ipaddress import ip_address
 
 import httpx
@@ -19,7 +21,7 @@ _SHORTEST_SECRET = 8
 _KEY = re.compile(r"[!-~]*")  # visible ASCII: anything else could break out of its header
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gateway:
     """A gateway's base URL (a path prefix is kept), the key for it, and the origin that keys answers.
 
@@ -51,7 +53,7 @@ class Gateway:
             )
         return cls.at(base_url or os.environ.get("OPPER_BASE_URL", "").strip() or PRODUCTION, key=key)
 
-    @property
+    @cached_property
     def is_loopback(self) -> bool:
         return is_loopback(httpx.URL(self.base_url).host)
 
@@ -63,15 +65,19 @@ class Gateway:
 
         A key of a few letters is no secret, and taking it out would damage every word that holds it.
         """
-        if len(self.key) < _SHORTEST_SECRET:
-            return body
-        in_json = json.dumps(self.key)[1:-1]
-        for form in {self.key, in_json, in_json.replace("/", "\\/")}:
-            body = body.replace(form.encode(), b"[key]")
+        for form in self._spellings:
+            body = body.replace(form, b"[key]")
         return body
 
-    @property
-    def headers(self) -> dict[str, str]:
+    @cached_property
+    def _spellings(self) -> tuple[bytes, ...]:
+        if len(self.key) < _SHORTEST_SECRET:
+            return ()
+        in_json = json.dumps(self.key)[1:-1]
+        return tuple({form.encode() for form in (self.key, in_json, in_json.replace("/", "\\/"))})
+
+    @cached_property
+    def headers(self) -> Mapping[str, str]:
         """What every request to the gateway carries; identity encoding, against decompression bombs."""
         return {
             "Authorization": f"Bearer {self.key}",

@@ -76,7 +76,7 @@ async def _all(gateway: Gateway) -> list[Offer]:
 
 
 async def _page(transport: HttpxTransport, gateway: Gateway, *, offset: int) -> Mapping[str, Any]:
-    headers = gateway.headers
+    headers = dict(gateway.headers)
     if not gateway.key:
         del headers["Authorization"]
     url = gateway.url(f"{MODELS_PATH}?limit={_PAGE}&offset={offset}")

@@ -12,6 +12,7 @@ import asyncio
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 
@@ -23,6 +24,8 @@ from opper_batch.records import Call, Outcome
 GRACE_SECONDS = 20.0
 MOST_OPEN = 10_000
 _LAST_SECONDS = 2.0
+# Outcomes are handed to the caller's thread together: to wake it for each would cost more than the call.
+_HAND_OVER_SECONDS = 0.01
 
 
 class LocalEngine:
@@ -73,8 +76,11 @@ class _Flight:
         self._stopping = Stopping(proven=proven)
         self._ends = ends
         self._most_open = most_open
-        self._feed: asyncio.Queue[Call | None] = asyncio.Queue()
-        self._ended: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._waiting: deque[Call | None] = deque()
+        self._hungry = False
+        self._arrived = asyncio.Event()
+        self._outcomes: list[Outcome] = []
+        self._ended: queue.SimpleQueue[list[Outcome]] = queue.SimpleQueue()
         self._begun: set[asyncio.Task[None]] = set()
         self._progress = client.progress
         self._fed = self._taken = 0
@@ -98,17 +104,14 @@ class _Flight:
             call = next(source, None)
             self._exhausted = call is None
             self._fed += 1
-            self._soon(self._feed.put_nowait, call)
+            self._waiting.append(call)
+            if self._hungry:  # else it looks by itself: to wake it for each would cost more than the call
+                self._hungry = False
+                self._soon(self._arrived.set)
 
-    def ended(self) -> Iterator[Outcome]:
-        """The outcomes there are, waiting for the first; ends early when more calls are wanted."""
-        outcome = self._ended.get()
-        while outcome is not None:
-            yield outcome
-            try:
-                outcome = self._ended.get_nowait()
-            except queue.Empty:
-                return
+    def ended(self) -> list[Outcome]:
+        """The next outcomes there are; none when more calls are wanted."""
+        return self._ended.get()
 
     def land(self, grace: float) -> None:
         """Send nothing more, and wait for what is in flight: at most ``grace`` seconds, or an interrupt."""
@@ -133,7 +136,7 @@ class _Flight:
             self.reason = self.reason or error
         finally:
             self._down.set()
-            self._ended.put(None)
+            self._hand_over()
 
     async def _drive(self) -> None:
         if self._ends is not None:
@@ -156,13 +159,20 @@ class _Flight:
             await self._client.close()
 
     async def _next(self) -> Call | None:
-        call = None if self._halted else await self._feed.get()
+        while not self._waiting and not self._halted:
+            self._arrived.clear()
+            self._hungry = True
+            if not self._waiting:  # looked at again: one may have come just before
+                self._hand_over()  # wakes the caller's thread, which then feeds
+                await self._arrived.wait()
+        if self._halted:
+            return None
+        call = self._waiting.popleft()
         self._taken += 1
         if self._late and call is not None:
             self._halt(late())
-        if self._feed.empty():
-            self._ended.put(None)  # wakes the caller's thread, which then feeds
-        return None if self._halted else call
+            return None
+        return call
 
     async def _admitted(self, call: Call) -> float | None:
         """Wait for room, money and a place at the gate; gives what is set aside, None when it may not begin.
@@ -207,11 +217,20 @@ class _Flight:
         except Exception as error:
             self._halt(error)
         else:
-            self._ended.put(outcome)
+            self._over(outcome)
             if call.pending is not None and not outcome.ok:
                 return  # what was begun by an earlier run and failed says nothing of this one
             if reason := self._stopping.after(outcome):
                 self._halt(reason)
+
+    def _over(self, outcome: Outcome) -> None:
+        if not self._outcomes:
+            self._loop.call_later(_HAND_OVER_SECONDS, self._hand_over)
+        self._outcomes.append(outcome)
+
+    def _hand_over(self) -> None:
+        self._ended.put(self._outcomes)
+        self._outcomes = []
 
     async def _proven_by(self, lone: asyncio.Task[None], answered: int) -> None:
         """Wait until the call that was posted alone is answered, if only by a 202, or is over.
@@ -236,7 +255,7 @@ class _Flight:
             return
         self._halted, self.reason = True, reason
         self._client.gate.close()
-        self._feed.put_nowait(None)
+        self._arrived.set()
         self._progress.set()
 
     def _cancel(self) -> None:

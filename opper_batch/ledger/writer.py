@@ -7,7 +7,6 @@ queue up while a commit is on its way to the disk and go together in the next on
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import queue
@@ -16,39 +15,21 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from opper_batch.errors import MachineError
 from opper_batch.ledger.faults import VERSION, format_of, machine_error
+from opper_batch.ledger.journal import Journal
 from opper_batch.ledger.lock import Lock, lock_path
+from opper_batch.ledger.statements import END_OF_RUN, NEW_RUN, NEW_TEMPLATE, PROGRESS, Bulk, Row
 from opper_batch.ledger.view import View
-from opper_batch.records import Outcome, Reply
 
 _GROUP = 256
 
-_Statement = tuple[str, tuple[Any, ...]]
+_Statement = tuple[str | Bulk, Row]
 _Write = tuple[Sequence[_Statement], "Future[int]"]
-
-_RUN = "INSERT INTO runs (started, origin, options) VALUES (?, ?, ?)"
-_OUTCOME = """
-    INSERT INTO outcomes (key, run, template, ok, final, error, reply, model, cost, input_tokens,
-        output_tokens, latency_ms, attempts, throttled, trace, artifacts, at)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-_FORGET_INTENT = "DELETE FROM intents WHERE key = ? AND run = ?"
-_TOTALS = """
-    INSERT INTO totals
-        (run, template, ok, failed, calls, throttled, unpriced, cost, input_tokens, output_tokens,
-         latency_ms)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT (run, template) DO UPDATE SET
-        ok = ok + excluded.ok, failed = failed + excluded.failed, calls = calls + excluded.calls,
-        throttled = throttled + excluded.throttled, unpriced = unpriced + excluded.unpriced,
-        cost = cost + excluded.cost, input_tokens = input_tokens + excluded.input_tokens,
-        output_tokens = output_tokens + excluded.output_tokens,
-        latency_ms = latency_ms + excluded.latency_ms"""
 
 
 class Ledger:
@@ -59,6 +40,7 @@ class Ledger:
         _private(path)
         self._lock = Lock(lock_path(path))
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._door = threading.Lock()  # between queueing a write and closing
         opened: Future[int] = Future()
         self._thread = threading.Thread(target=self._own, args=(opened,), name="ledger", daemon=True)
         self._thread.start()
@@ -72,50 +54,50 @@ class Ledger:
 
     def begin(self, *, origin: str, options: Mapping[str, Any]) -> int:
         """A new run; gives its id, which is larger than every earlier one's."""
-        self.run = self._do((_RUN, (time.time(), origin, json.dumps(dict(options)))))
+        self.run = self._do((NEW_RUN, (time.time(), origin, json.dumps(dict(options)))))
         return self.run
 
     def finish(self, *, exit_code: int, published: bool, rows: int, summary: Mapping[str, Any]) -> None:
         """The run is over."""
-        statement = (
-            "UPDATE runs SET ended=?, exit_code=?, published=?, rows=max(rows, ?), summary=? WHERE id=?"
-        )
         ended = (time.time(), exit_code, int(published), rows, json.dumps(dict(summary)), self.run)
-        self._do((statement, ended))
+        self._do((END_OF_RUN, ended))
 
     def advance(self, *, step: str, done: int, rows: int) -> None:
         """How far the run is, for those who look; not waited for."""
-        self.submit(("UPDATE runs SET step=?, done=?, rows=? WHERE id=?", (step, done, rows, self.run)))
+        self.submit((PROGRESS, (step, done, rows, self.run)))
 
     def journal(self, *, step: str, digest: bytes, fields: Mapping[str, Any]) -> Journal:
         """Where the calls of one step's prompt are written down."""
-        insert = (
-            "INSERT INTO templates (digest, step, fields) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING"
-        )
-        self._do((insert, (digest, step, json.dumps(dict(fields)))))
+        self._do((NEW_TEMPLATE, (digest, step, json.dumps(dict(fields)))))
         with self.view() as view:
-            return Journal(self, view.template(digest))
+            return Journal(self.submit, run=self.run, template=view.template(digest))
 
     def view(self) -> View:
         """A read-only look at it, for the thread that asks."""
         return View(self.path)
 
     def submit(self, *statements: _Statement) -> Future[int]:
-        """Queue statements as one write; the future is done when they are durable."""
-        if self._ended:
-            raise MachineError(f"ledger {self.path} is closed")
+        """Queue statements as one write; the future is done when they are durable.
+
+        In a commit the plain statements go first, in order; rows of one kind go together.
+        """
         future: Future[int] = Future()
         future.set_running_or_notify_cancel()  # from now on it cannot be cancelled
-        self._writes.put((statements, future))
+        with self._door:
+            if self._ended:
+                raise MachineError(f"ledger {self.path} is closed")
+            self._writes.put((statements, future))
         return future
 
     def close(self) -> None:
         """Commit what is queued and let go of the lock."""
-        if not self._ended:
+        with self._door:
+            if self._ended:
+                return
             self._ended = True
             self._writes.put(None)
-            self._thread.join()
-            self._lock.release()
+        self._thread.join()
+        self._lock.release()
 
     def __enter__(self) -> Ledger:
         return self
@@ -144,11 +126,9 @@ class Ledger:
 
     def _commit(self, connection: sqlite3.Connection, group: Sequence[_Write]) -> None:
         """All of the group in one transaction; when that fails each alone, so that none fails for another."""
-        results: list[int] = []
         try:
             connection.execute("BEGIN IMMEDIATE")
-            for statements, _ in group:
-                results.append(max(connection.execute(*statement).lastrowid or 0 for statement in statements))
+            last = _execute(connection, [statement for statements, _ in group for statement in statements])
             connection.execute("COMMIT")
         except Exception as error:  # whatever it is, those who wait have to be told
             if connection.in_transaction:
@@ -159,8 +139,8 @@ class Ledger:
             for write in group:
                 self._commit(connection, [write])
         else:
-            for (_, future), result in zip(group, results, strict=True):
-                future.set_result(result)
+            for _, future in group:
+                future.set_result(last)
 
     def _next_group(self) -> tuple[list[_Write], bool]:
         group: list[_Write] = []
@@ -175,85 +155,18 @@ class Ledger:
         return group, True
 
 
-class Journal:
-    """The ledger as a client sees it: what must be durable before a call goes on. One for each step."""
-
-    def __init__(self, ledger: Ledger, template: int) -> None:
-        self._ledger = ledger
-        self._template = template
-
-    async def intend(self, key: bytes) -> None:
-        """Before a request leaves: from now on it may have been paid."""
-        insert = "INSERT OR REPLACE INTO intents VALUES (?, ?, ?)"
-        await self._durable((insert, (key, self._ledger.run, time.time())))
-
-    async def pend(self, key: bytes, reply: Reply) -> None:
-        """Before the first poll: a 202's operations, so that the call is never posted again."""
-        insert = "INSERT OR REPLACE INTO pending VALUES (?, ?, ?)"
-        await self._durable(
-            (insert, (key, reply.raw, time.time())), (_FORGET_INTENT, (key, self._ledger.run))
-        )
-
-    async def retract(self, key: bytes) -> None:
-        """The gateway refused to do the call: nothing was paid and nothing is known."""
-        await self._durable((_FORGET_INTENT, (key, self._ledger.run)))
-
-    async def record(self, outcome: Outcome, *, final: bool = True, still_pending: bool = False) -> None:
-        """An answer or an end; ``final`` is False for an answer that will be asked for again.
-
-        ``still_pending`` keeps the call's operations, to be polled by the next run.
-        """
-        statements = [self._outcome(outcome, final), self._counts(outcome, final)]
-        if final:
-            statements.append((_FORGET_INTENT, (outcome.key, self._ledger.run)))
-        if not still_pending:
-            statements.append(("DELETE FROM pending WHERE key = ?", (outcome.key,)))
-        await self._durable(*statements)
-
-    async def _durable(self, *statements: _Statement) -> None:
-        # Shielded: what has left this thread is committed even when the one who waits is cancelled.
-        await asyncio.shield(asyncio.wrap_future(self._ledger.submit(*statements)))
-
-    def _outcome(self, outcome: Outcome, final: bool) -> _Statement:
-        usage = outcome.usage
-        artifacts = (
-            json.dumps([asdict(artifact) for artifact in outcome.artifacts]) if outcome.artifacts else None
-        )
-        return _OUTCOME, (
-            outcome.key,
-            self._ledger.run,
-            self._template,
-            outcome.ok,
-            final,
-            outcome.error,
-            outcome.reply,
-            outcome.model,
-            usage.cost,
-            usage.input_tokens,
-            usage.output_tokens,
-            outcome.latency_ms,
-            outcome.attempts,
-            outcome.throttled,
-            outcome.trace,
-            artifacts,
-            time.time(),
-        )
-
-    def _counts(self, outcome: Outcome, final: bool) -> _Statement:
-        usage = outcome.usage
-        return _TOTALS, (
-            self._ledger.run,
-            self._template,
-            int(outcome.ok),
-            int(final and not outcome.ok),
-            outcome.attempts,
-            outcome.throttled,
-            int(usage.cost is None and outcome.attempts > 0),
-            usage.cost or 0.0,
-            usage.input_tokens or 0,
-            usage.output_tokens or 0,
-            (outcome.latency_ms or 0) if outcome.ok else 0,
-        )
+def _execute(connection: sqlite3.Connection, statements: Sequence[_Statement]) -> int:
+    """Do them all; gives the id of the row that the last plain one inserted."""
+    last, rows = 0, dict[Bulk, list[Row]]()
+    for statement, values in statements:
+        if isinstance(statement, Bulk):
+            rows.setdefault(statement, []).append(values)
+        else:
+            last = connection.execute(statement, values).lastrowid or 0
+    for bulk, its_rows in rows.items():
+        for text, flat in bulk.statements(its_rows):
+            connection.execute(text, flat)
+    return last
 
 
 def _private(path: Path) -> None:

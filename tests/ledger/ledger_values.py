@@ -36,5 +36,10 @@ def wait(*writes: Coroutine[Any, Any, None]) -> None:
 def begun(path: Path, origin: str = "https://gateway") -> tuple[Ledger, Journal]:
     """A ledger in a new run, and the journal of a step."""
     ledger = Ledger(path)
+    return ledger, next_run(ledger, origin)
+
+
+def next_run(ledger: Ledger, origin: str = "https://gateway") -> Journal:
+    """The journal of a step in a new run."""
     ledger.begin(origin=origin, options={})
-    return ledger, ledger.journal(step="triage", digest=b"t" * 16, fields={"name": "f"})
+    return ledger.journal(step="triage", digest=b"t" * 16, fields={"name": "f"})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_values import answer, failure, key, wait
+from ledger_values import answer, failure, key, next_run, wait
 
 from opper_batch.ledger import Journal, Known, Ledger, Totals, View
 from opper_batch.records import Artifact, Operation, Outcome, Reply, Usage
@@ -61,8 +61,7 @@ def test_outcomes_are_only_ever_added(ledger: Ledger, journal: Journal, path: Pa
     wait(journal.record(answer(1, reply=b"first")))
     before = rows(path, "SELECT * FROM outcomes")
     wait(journal.record(failure(1)))
-    ledger.begin(origin="https://gateway", options={})
-    wait(journal.record(answer(1, reply=b"second")))
+    wait(next_run(ledger).record(answer(1, reply=b"second")))
     after = rows(path, "SELECT * FROM outcomes ORDER BY id")
     assert after[:1] == before
     assert len(after) == 3
@@ -105,7 +104,7 @@ def test_settled_says_whether_there_is_an_answer_and_which_run_asked_last(
     ledger: Ledger, journal: Journal, view: View
 ) -> None:
     wait(journal.record(answer(1)), journal.record(failure(2)), journal.record(failure(3)))
-    ledger.begin(origin="https://gateway", options={})
+    journal = next_run(ledger)
     wait(journal.record(failure(1)), journal.record(answer(2)))
     assert view.settled([key(number) for number in range(5)]) == {
         key(1): (True, 2),
@@ -232,9 +231,7 @@ def test_models_are_counted_with_what_they_cost(journal: Journal, view: View) ->
 
 def test_spent_is_what_was_paid_since_a_result_was_published(ledger: Ledger, view: View) -> None:
     def run(published: bool) -> None:
-        ledger.begin(origin="https://gateway", options={})
-        journal = ledger.journal(step="triage", digest=b"t" * 16, fields={})
-        wait(journal.record(answer(1)))
+        wait(next_run(ledger).record(answer(1)))
         ledger.finish(exit_code=0 if published else 3, published=published, rows=1, summary={})
 
     assert view.spent() == (0.0, 0)
@@ -248,11 +245,10 @@ def test_spent_is_what_was_paid_since_a_result_was_published(ledger: Ledger, vie
 
 
 def test_calls_of_unknown_cost_are_counted_until_a_result_is_published(ledger: Ledger, view: View) -> None:
-    ledger.begin(origin="https://gateway", options={})
-    journal = ledger.journal(step="triage", digest=b"t" * 16, fields={})
+    journal = next_run(ledger)
     wait(journal.record(answer(1, usage=Usage())), journal.intend(key(2)))
     assert view.spent() == (0.0, 2)
-    ledger.begin(origin="https://gateway", options={})
+    journal = next_run(ledger)
     wait(journal.intend(key(2)))
     wait(journal.record(answer(2)))
     assert (view.spent(), view.in_doubt()) == ((0.25, 2), 1), "what a killed run paid stays in doubt"

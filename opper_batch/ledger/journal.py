@@ -1,0 +1,150 @@
+"""What must be durable before a call goes on, as the calls of one event loop write it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import asdict
+
+from opper_batch.ledger.statements import (
+    FORGET_PENDING,
+    INTENT,
+    OUTCOME,
+    PENDING,
+    TOTALS,
+    Bulk,
+    Row,
+    forget_intent,
+)
+from opper_batch.records import Outcome, Reply
+
+_Statement = tuple[str | Bulk, Row]
+_Entry = tuple[tuple[_Statement, ...], "asyncio.Future[None]"]
+
+
+class Journal:
+    """The ledger as a client sees it. One for each step; every method returns when its entry is durable.
+
+    Entries of one turn of the loop are submitted as one write. A call has one entry under way at a time.
+    """
+
+    def __init__(self, submit: Callable[..., Future[int]], *, run: int, template: int) -> None:
+        self._submit = submit
+        self._run = run
+        self._template = template
+        self._forget_intent = forget_intent(run)
+        self._entries: list[_Entry] = []
+
+    async def intend(self, key: bytes) -> None:
+        """Before a request leaves: from now on it may have been paid."""
+        await self._durable((INTENT, (key, self._run, time.time())))
+
+    async def pend(self, key: bytes, reply: Reply) -> None:
+        """Before the first poll: a 202's operations, so that the call is never posted again."""
+        await self._durable((PENDING, (key, reply.raw, time.time())), (self._forget_intent, (key,)))
+
+    async def retract(self, key: bytes) -> None:
+        """The gateway refused to do the call: nothing was paid and nothing is known."""
+        await self._durable((self._forget_intent, (key,)))
+
+    async def record(self, outcome: Outcome, *, final: bool = True, still_pending: bool = False) -> None:
+        """An answer or an end; ``final`` is False for an answer that will be asked for again.
+
+        ``still_pending`` keeps the call's operations, to be polled by the next run.
+        """
+        statements = [(OUTCOME, self._outcome(outcome, final)), (TOTALS, self._counts(outcome, final))]
+        if final:
+            statements.append((self._forget_intent, (outcome.key,)))
+        if not still_pending:
+            statements.append((FORGET_PENDING, (outcome.key,)))
+        await self._durable(*statements)
+
+    async def _durable(self, *statements: _Statement) -> None:
+        """Done when committed, which happens even when the one who waits is cancelled."""
+        loop = asyncio.get_running_loop()
+        written: asyncio.Future[None] = loop.create_future()
+        if not self._entries:
+            loop.call_soon(self._flush, loop)
+        self._entries.append((statements, written))
+        await written
+
+    def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        entries, self._entries = self._entries, []
+        self._write(loop, entries)
+
+    def _write(self, loop: asyncio.AbstractEventLoop, entries: list[_Entry]) -> None:
+        statements = [statement for its_statements, _ in entries for statement in its_statements]
+        try:
+            future = self._submit(*statements)
+        except Exception as error:  # the ledger is closed: those who wait are told
+            _settle(entries, error)
+            return
+        future.add_done_callback(lambda done: self._committed(loop, entries, done))
+
+    def _committed(self, loop: asyncio.AbstractEventLoop, entries: list[_Entry], done: Future[int]) -> None:
+        """On the ledger's thread."""
+        with suppress(RuntimeError):  # the loop has ended, and with it those who waited
+            loop.call_soon_threadsafe(self._written, loop, entries, done)
+
+    def _written(self, loop: asyncio.AbstractEventLoop, entries: list[_Entry], done: Future[int]) -> None:
+        error = done.exception()
+        if error is not None and len(entries) > 1:  # each alone, so that none fails for another
+            for entry in entries:
+                self._write(loop, [entry])
+        else:
+            _settle(entries, error)
+
+    def _outcome(self, outcome: Outcome, final: bool) -> Row:
+        usage = outcome.usage
+        artifacts = (
+            json.dumps([asdict(artifact) for artifact in outcome.artifacts]) if outcome.artifacts else None
+        )
+        return (
+            outcome.key,
+            self._run,
+            self._template,
+            outcome.ok,
+            final,
+            outcome.error,
+            outcome.reply,
+            outcome.model,
+            usage.cost,
+            usage.input_tokens,
+            usage.output_tokens,
+            outcome.latency_ms,
+            outcome.attempts,
+            outcome.throttled,
+            outcome.trace,
+            artifacts,
+            time.time(),
+        )
+
+    def _counts(self, outcome: Outcome, final: bool) -> Row:
+        usage = outcome.usage
+        return (
+            self._run,
+            self._template,
+            int(outcome.ok),
+            int(final and not outcome.ok),
+            outcome.attempts,
+            outcome.throttled,
+            int(usage.cost is None and outcome.attempts > 0),
+            usage.cost or 0.0,
+            usage.input_tokens or 0,
+            usage.output_tokens or 0,
+            (outcome.latency_ms or 0) if outcome.ok else 0,
+        )
+
+
+def _settle(entries: list[_Entry], error: BaseException | None) -> None:
+    for _, written in entries:
+        if written.done():  # whoever waited was cancelled
+            continue
+        if error is None:
+            written.set_result(None)
+        else:
+            written.set_exception(error)
