@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +14,7 @@ from opper_batch.report import duration, money
 from opper_batch.runs import Progress
 
 _EVERY_SECONDS = 10.0
+_RECENT_SECONDS = 15.0
 
 
 @contextmanager
@@ -27,9 +29,26 @@ def shown_progress(name: str, *, quiet: bool) -> Iterator[Callable[[Progress], N
         yield _PlainLines(name)
 
 
-def line(progress: Progress) -> str:
-    """``1,200/2,000 rows, 3 failed, 41.2 rows/s, $0.42, 19 s left, 32 in flight``."""
-    rate = progress.rows / progress.seconds if progress.seconds > 0 else 0.0
+class Rate:
+    """Rows a second of late: rows that need no call pass at once and would flatter what is to come."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, int]] = deque()
+
+    def after(self, progress: Progress) -> float:
+        """The rate with what ``progress`` says, over the last fifteen seconds; 0 while it is not known."""
+        recent = self._recent
+        if recent and recent[-1][0] > progress.seconds:  # another step has begun
+            recent.clear()
+        recent.append((progress.seconds, progress.rows))
+        while progress.seconds - recent[0][0] > _RECENT_SECONDS:
+            recent.popleft()
+        seconds, rows = (last - first for first, last in zip(recent[0], recent[-1], strict=True))
+        return max(0.0, rows / seconds) if seconds > 0 else 0.0
+
+
+def line(progress: Progress, rate: float) -> str:
+    """``1,200/2,000 rows, 800 left, 3 failed, 41.2 rows/s, $0.42, 32 in flight, 19 s to go``."""
     left = max(0, progress.total_rows - progress.rows)
     parts = [
         f"{progress.rows:,}/{progress.total_rows:,} rows",
@@ -53,17 +72,18 @@ class _PlainLines:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._rate = Rate()
         self._step = ""
         self._told = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        now = time.monotonic()
+        now, rate = time.monotonic(), self._rate.after(progress)
         if progress.step != self._step:
             self._step, self._told = progress.step, now
             click.echo(f"{self._name}: step {progress.step}, {progress.total_rows:,} rows", err=True)
         elif now - self._told >= _EVERY_SECONDS:
             self._told = now
-            click.echo(f"{self._name}: {progress.step}: {line(progress)}", err=True)
+            click.echo(f"{self._name}: {progress.step}: {line(progress, rate)}", err=True)
 
 
 @contextmanager
@@ -78,12 +98,14 @@ def _live(name: str) -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[line]}", markup=False),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        tasks = {}
+        tasks, rate = {}, Rate()
 
         def show(progress: Progress) -> None:
             if progress.step not in tasks:
                 tasks[progress.step] = bars.add_task("", total=None, name=f"{name} {progress.step}", line="")
-            total, done = progress.total_rows, progress.rows
-            bars.update(tasks[progress.step], total=total, completed=done, line=line(progress))
+            total, done, told = progress.total_rows, progress.rows, line(progress, rate.after(progress))
+            bars.update(
+                tasks[progress.step], total=total, completed=done, line=line(progress, rate.after(progress))
+            )
 
         yield show

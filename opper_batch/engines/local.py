@@ -26,15 +26,16 @@ MOST_OPEN = 10_000
 _LAST_SECONDS = 2.0
 # Outcomes are handed to the caller's thread together: to wake it for each would cost more than the call.
 _HAND_OVER_SECONDS = 0.01
+_SLICE_SECONDS = 0.25
 
 
 class LocalEngine:
     """Asks calls through ``client``. Unless ``proven``, calls go one by one until one is answered.
 
     ``deadline`` is in seconds from now; past it no call is begun, and RunStopped is raised if one was left.
-    When the
-    caller is interrupted, what is in flight has ``grace`` seconds to end; a second interrupt ends it at once.
-    ``most_open`` bounds the calls begun and not over, those waiting for a 202 or for another try included.
+    When the caller is interrupted, what is in flight has ``grace`` seconds to end; a second interrupt ends it
+    at once. ``most_open`` bounds the calls begun and not over, those waiting for a 202 or for another try
+    included. ``waiting`` is called on the caller's thread a few times a second while nothing ends.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class LocalEngine:
         deadline: float | None = None,
         grace: float = GRACE_SECONDS,
         most_open: int = MOST_OPEN,
+        waiting: Callable[[], None] = lambda: None,
     ) -> None:
         self._client = client
+        self._waiting = waiting
         self._proven = proven
         self._ends = time.monotonic() + deadline if deadline is not None else None
         self._grace = grace
@@ -60,7 +63,10 @@ class LocalEngine:
         try:
             while not flight.over:
                 flight.feed(source, self._lookahead)
-                yield from flight.ended()
+                ended = flight.ended()
+                if not ended:
+                    self._waiting()
+                yield from ended
         finally:
             flight.land(self._grace)
         if flight.reason:
@@ -76,7 +82,7 @@ class _Flight:
         self._stopping = Stopping(proven=proven)
         self._ends = ends
         self._most_open = most_open
-        self._waiting: deque[Call | None] = deque()
+        self._drawn: deque[Call | None] = deque()
         self._hungry = False
         self._arrived = asyncio.Event()
         self._outcomes: list[Outcome] = []
@@ -104,14 +110,20 @@ class _Flight:
             call = next(source, None)
             self._exhausted = call is None
             self._fed += 1
-            self._waiting.append(call)
+            self._drawn.append(call)
             if self._hungry:  # else it looks by itself: to wake it for each would cost more than the call
                 self._hungry = False
                 self._soon(self._arrived.set)
 
     def ended(self) -> list[Outcome]:
-        """The next outcomes there are; none when more calls are wanted."""
-        return self._ended.get()
+        """The next outcomes; none when more calls are wanted, or nothing ends for a while.
+
+        Waiting in slices, since one long wait may keep an interrupt from being seen.
+        """
+        try:
+            return self._ended.get(timeout=_SLICE_SECONDS)
+        except queue.Empty:
+            return []
 
     def land(self, grace: float) -> None:
         """Send nothing more, and wait for what is in flight: at most ``grace`` seconds, or an interrupt."""
@@ -159,15 +171,15 @@ class _Flight:
             await self._client.close()
 
     async def _next(self) -> Call | None:
-        while not self._waiting and not self._halted:
+        while not self._drawn and not self._halted:
             self._arrived.clear()
             self._hungry = True
-            if not self._waiting:  # looked at again: one may have come just before
+            if not self._drawn:  # looked at again: one may have come just before
                 self._hand_over()  # wakes the caller's thread, which then feeds
                 await self._arrived.wait()
         if self._halted:
             return None
-        call = self._waiting.popleft()
+        call = self._drawn.popleft()
         self._taken += 1
         if self._late and call is not None:
             self._halt(late())

@@ -72,7 +72,7 @@ class _Run:
         self._gateway = target
         self._ledger = ledger
         self._view = view
-        self._started = time.monotonic()
+        self._started = self._told = time.monotonic()
         self._policy = Policy(
             ledger.run, options.retry_failed, options.refresh, since=_refreshing_since(view.runs())
         )
@@ -123,16 +123,14 @@ class _Run:
             client,
             proven=self._view.totals(template=self._view.template(step.template.digest)).ok > 0,
             deadline=self._seconds_left(),
+            waiting=lambda: self._tell(step, asking, gate, began),
         )
-        self._tell(step, asking, gate, began)
-        told = time.monotonic()
+        self._tell(step, asking, gate, began, now=True)
         with closing(engine.outcomes(asking.calls(batches))) as outcomes:
             for outcome in outcomes:
                 asking.ended(outcome.key)
-                if time.monotonic() - told > _TELL_SECONDS:
-                    self._tell(step, asking, gate, began)
-                    told = time.monotonic()
-        self._tell(step, asking, gate, began)
+                self._tell(step, asking, gate, began)
+        self._tell(step, asking, gate, began, now=True)
 
     def _client(self, step: Step, gate: Gate) -> Client:
         template = step.template
@@ -164,7 +162,11 @@ class _Run:
             return None
         return max(0.0, self._options.deadline - (time.monotonic() - self._started))
 
-    def _tell(self, step: Step, asking: Asking, gate: Gate, began: float) -> None:
+    def _tell(self, step: Step, asking: Asking, gate: Gate, began: float, *, now: bool = False) -> None:
+        """How far it is, to the ledger and whoever listens; a few times a second unless ``now``."""
+        if not now and time.monotonic() - self._told < _TELL_SECONDS:
+            return
+        self._told = time.monotonic()
         rows, of = asking.settled_rows, self._setting.checked.rows
         self._ledger.advance(step=step.name, done=rows, rows=of)
         if self._options.progress is None:
