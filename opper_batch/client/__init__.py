@@ -3,16 +3,17 @@
 from opper_batch.client.call import Client, StepRules
 from opper_batch.client.gate import Gate, GateClosed
 from opper_batch.client.gateway import Gateway
-from opper_batch.client.transport import HttpxTransport, Request, Response, Transport
+from opper_batch.client.network import network
+from opper_batch.client.transport import Request, Response, Transport
 
 __all__ = [
     "Client",
     "Gate",
     "GateClosed",
     "Gateway",
-    "HttpxTransport",
     "Request",
     "Response",
     "StepRules",
     "Transport",
+    "network",
 ]

@@ -1,0 +1,153 @@
+"""One connection, one exchange at a time: bytes out, and a response read by llhttp as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import select
+import time
+
+import httptools
+
+from opper_batch.client.faults import too_large
+from opper_batch.client.transport import KEEPALIVE_SECONDS, Response
+
+# What may come besides the body: the head, and what chunks of a few bytes each cost.
+_HEAD_CAP = 1024 * 1024
+_MOST_OVERHEAD = 8
+
+
+class ConnectionBroken(Exception):
+    """The exchange did not come to its end; ``sent`` tells whether any of the request left."""
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class Connection(asyncio.Protocol):
+    """Made by ``create_connection``. After every exchange ``reusable`` says whether another may follow."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.get_running_loop().create_future()
+        self.reusable = False
+        self._answer: asyncio.Future[Response] | None = None
+        self._idle_since = 0.0
+        self._begin()
+
+    async def exchange(self, content: bytes, *, body_cap: int) -> Response:
+        """The answer to ``content``, which leaves at once; ConnectionBroken, or BadReply past the cap.
+
+        Whatever ends it early closes the connection, so no later exchange can get this one's answer.
+        """
+        self.reusable = False
+        if self._transport.is_closing():
+            raise ConnectionBroken("the connection was closed before the request left", sent=False)
+        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._answer = answer
+        self._parser = httptools.HttpResponseParser(self)
+        self._body_cap, self._received = body_cap, 0
+        self._begin()
+        self._transport.write(content)
+        try:
+            return await answer
+        finally:
+            self._answer = None
+            if answer.done() and not answer.cancelled():
+                answer.exception()  # looked at, even when a cancel came between it and us
+            if self.reusable:
+                self._idle_since = time.monotonic()
+            else:
+                self.abort()
+
+    def abort(self) -> None:
+        self.reusable = False
+        self._transport.abort()
+
+    def still_good(self) -> bool:
+        """Whether an idle connection can be trusted with a request.
+
+        The poll sees an end of the connection that the loop had no time to tell yet. What comes without
+        having been asked for is nobody's answer.
+        """
+        if not self.reusable or time.monotonic() - self._idle_since > KEEPALIVE_SECONDS:
+            return False
+        pending = select.poll()
+        pending.register(self._transport.get_extra_info("socket"), select.POLLIN)
+        return not pending.poll(0)
+
+    # What asyncio tells.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is None or self._answer.done():
+            return self.abort()
+        self._received += len(data)
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail(ConnectionBroken("what came is not HTTP", sent=True))
+        if self._received - self._size > _HEAD_CAP + _MOST_OVERHEAD * self._size:
+            self._fail(too_large(_HEAD_CAP))
+        return None
+
+    def eof_received(self) -> None:
+        if self._ends_with_connection:
+            self.on_message_complete()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.reusable = False
+        where = "in the middle of" if self._status else "before"
+        reason = f" ({error})" if error else ""
+        self._fail(ConnectionBroken(f"the connection was closed {where} its answer{reason}", sent=True))
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    # What the parser tells.
+
+    def on_message_begin(self) -> None:
+        if self._answered():  # more than was asked for
+            self.reusable = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._status:  # a trailer
+            return
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
+        self._status = self._parser.get_status_code()
+        framed = "content-length" in self._headers or "transfer-encoding" in self._headers
+        self._ends_with_connection = not framed and self._status >= 200
+
+    def on_body(self, body: bytes) -> None:
+        self._size += len(body)
+        if self._size > self._body_cap:
+            self._fail(too_large(self._body_cap))
+        elif not self._answered():
+            self._chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._status < 200:  # "100 Continue" and the like: the answer is still to come
+            return self._begin()
+        if self._answer and not self._answer.done():
+            self.reusable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
+            self._answer.set_result(Response(self._status, self._headers, b"".join(self._chunks)))
+        return None
+
+    def _begin(self) -> None:
+        self._status = self._size = 0
+        self._headers: dict[str, str] = {}
+        self._chunks: list[bytes] = []
+        self._ends_with_connection = False
+
+    def _answered(self) -> bool:
+        return self._answer is None or self._answer.done()
+
+    def _fail(self, error: Exception) -> None:
+        self.reusable = False
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(error)
+            self._chunks.clear()

@@ -1,0 +1,43 @@
+"""How faults of the network and of this machine are told, and whether a request may have been paid."""
+
+from __future__ import annotations
+
+import errno
+import ssl
+
+from opper_batch.errors import BadReply, MachineError, Unreachable
+from opper_batch.text import printable, shortened
+
+
+def out_of_files(error: BaseException | None) -> bool:
+    """Whether this process, or the machine, had no file descriptor left at the bottom of ``error``."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(map(out_of_files, error.exceptions))
+    if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+        return True
+    return error is not None and out_of_files(error.__cause__ or error.__context__)
+
+
+def too_many_files() -> MachineError:
+    return MachineError(
+        "no more files or connections can be opened; raise `ulimit -n` or lower --concurrency, and run again"
+    )
+
+
+def unreachable(error: BaseException, *, paid: bool) -> MachineError | Unreachable:
+    """What an exchange that broke with ``error`` is raised as; never quotes what was sent."""
+    if out_of_files(error):
+        return too_many_files()
+    if isinstance(error, ssl.SSLCertVerificationError):
+        reason = f"its certificate is refused: {error.verify_message}"
+    else:
+        reason = str(error)
+    return Unreachable(f"no answer: {shortened(printable(reason)) or type(error).__name__}", paid=paid)
+
+
+def too_late(seconds: float) -> Unreachable:
+    return Unreachable(f"no answer in {seconds:g} s", paid=True)
+
+
+def too_large(cap: int) -> BadReply:
+    return BadReply(f"the gateway's answer is larger than {cap / 1024 / 1024:g} MB")

@@ -1,0 +1,169 @@
+"""The transport of every day: HTTP/1.1 with nothing in the way, llhttp reading what comes.
+
+A run sends one kind of request, a million times: POST bytes to one URL, get status, headers, bytes. What
+general clients do besides (redirects, cookies, encodings, objects for all of it) is what their calls cost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import lru_cache
+
+import httpx
+
+from opper_batch.client.connection import Connection, ConnectionBroken
+from opper_batch.client.faults import too_late, unreachable
+from opper_batch.client.over_httpx import HttpxTransport
+from opper_batch.client.surroundings import proxy_to, trusted
+from opper_batch.client.transport import CONNECT_SECONDS, READ_SECONDS, Request, Response
+from opper_batch.errors import Unreachable
+
+_EYEBALLS_SECONDS = 0.25  # a host's next address is tried after this (RFC 8305)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a connection leads to."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A URL as a request says it."""
+
+    origin: _Origin
+    target: str
+    name: str
+
+
+class LeanTransport:
+    """A connection for each request in flight, kept a while for the next; ``direct`` goes past all proxies.
+
+    Where the environment names a proxy, HttpxTransport goes through it.
+    """
+
+    def __init__(self, *, direct: bool = False, seconds: float = READ_SECONDS) -> None:
+        self._direct = direct
+        self._seconds = seconds
+        self._tls: ssl.SSLContext | None = None
+        self._opening: set[asyncio.Task[Connection]] = set()
+        self._open: set[Connection] = set()
+        self._idle: defaultdict[_Origin, list[Connection]] = defaultdict(list)
+        self._proxied: dict[_Origin, bool] = {}
+        self._through_proxy = HttpxTransport(seconds=seconds)
+
+    async def send(self, request: Request) -> Response:
+        place = _place(request.url)
+        if not self._direct and self._needs_proxy(place.origin, request.url):
+            return await self._through_proxy.send(request)
+        content = _content(request, place)
+        try:
+            async with asyncio.timeout(self._seconds):
+                connection = self._kept(place.origin) or await self._connected(place.origin)
+                response = await connection.exchange(content, body_cap=request.body_cap)
+        except TimeoutError:
+            raise too_late(self._seconds) from None
+        except ConnectionBroken as error:
+            raise unreachable(error, paid=error.sent) from None
+        if connection.reusable:
+            self._idle[place.origin].append(connection)
+        return response
+
+    async def close(self) -> None:
+        """Close every connection; a request in flight fails."""
+        for opening in tuple(self._opening):
+            opening.cancel()
+        await asyncio.gather(*self._opening, return_exceptions=True)
+        for connection in self._open:
+            connection.abort()
+        await asyncio.gather(*(connection.closed for connection in self._open))
+        self._idle.clear()
+        await self._through_proxy.close()
+
+    def __repr__(self) -> str:
+        return f"LeanTransport(idle={sum(map(len, self._idle.values()))}, open={len(self._open)})"
+
+    def _needs_proxy(self, origin: _Origin, url: str) -> bool:
+        if origin not in self._proxied:
+            self._proxied[origin] = proxy_to(httpx.URL(url)) is not None
+        return self._proxied[origin]
+
+    def _kept(self, origin: _Origin) -> Connection | None:
+        """The connection that became idle last, so that the others can be given up when few are needed."""
+        idle = self._idle[origin]
+        while idle:
+            connection = idle.pop()
+            if connection.still_good():
+                return connection
+            connection.abort()
+        return None
+
+    async def _connected(self, origin: _Origin) -> Connection:
+        """A new connection; whatever goes wrong with it, nothing was sent.
+
+        One that is being made is not cancelled, for asyncio would lose its socket: it is closed when made.
+        """
+        opening = asyncio.get_running_loop().create_task(self._opened(origin))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_dropped)
+            raise
+
+    async def _opened(self, origin: _Origin) -> Connection:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    Connection,
+                    origin.host,
+                    origin.port,
+                    ssl=self._trusted() if origin.tls else None,
+                    happy_eyeballs_delay=_EYEBALLS_SECONDS,
+                )
+        except TimeoutError:
+            raise Unreachable(f"no connection in {CONNECT_SECONDS:g} s", paid=False) from None
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no name server takes
+            raise unreachable(error, paid=False) from None
+        self._open.add(connection)
+        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
+        return connection
+
+    def _trusted(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = trusted(direct=self._direct)
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+
+def _dropped(opening: asyncio.Task[Connection]) -> None:
+    """Nobody waits any more for what ``opening`` made."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abort()
+
+
+@lru_cache(maxsize=64)  # nearly all requests go to one URL
+def _place(text: str) -> _Place:
+    url = httpx.URL(text)
+    tls = url.scheme == "https"
+    origin = _Origin(url.raw_host.decode(), url.port or (443 if tls else 80), tls)
+    return _Place(origin, url.raw_path.decode(), url.netloc.decode())
+
+
+def _content(request: Request, place: _Place) -> bytes:
+    """The request as it goes over the wire."""
+    lines = [f"{request.method} {place.target} HTTP/1.1", f"Host: {place.name}"]
+    lines += [f"{name}: {value}" for name, value in request.headers.items()]
+    if request.body is not None:
+        lines.append(f"Content-Length: {len(request.body)}")
+    head = "\r\n".join(lines)
+    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+        raise ValueError("a header holds a line break")
+    return head.encode("latin-1") + b"\r\n\r\n" + (request.body or b"")
