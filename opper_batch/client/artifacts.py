@@ -7,7 +7,7 @@ completed or failed; ``url`` is presigned and short-lived (getArtifactStatus).
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from opper_batch.client.downloads import Downloads, LinkFailed
@@ -81,11 +81,18 @@ class Artifacts:
             try:
                 async with self._places:
                     fetched = await self._downloads.fetch(operation, status, name=name)
-                return self._gateway.without_key(fetched) if isinstance(fetched, bytes) else fetched
+                return self._without_key(fetched)
             except LinkFailed as error:
                 reason = str(error)
             await self._gate.sleep(self._polling.first)
         raise OperationFailed(f"artifact {operation.id} cannot be fetched: {reason}", final=False)
+
+    def _without_key(self, fetched: Artifact | bytes) -> Artifact | bytes:
+        """What is kept of it in ledger and tables; a file is left as it is, made by whoever made it."""
+        if isinstance(fetched, bytes):
+            return self._gateway.without_key(fetched)
+        mime = self._gateway.without_key((fetched.mime_type or "").encode()).decode()
+        return replace(fetched, mime_type=mime or None)
 
     async def _completed(self, operation: Operation) -> OperationStatus:
         wait, mishaps = self._polling.first, 0

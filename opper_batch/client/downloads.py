@@ -11,13 +11,15 @@ from typing import BinaryIO
 
 import httpx
 
+from opper_batch.client.faults import out_of_files, too_many_files
 from opper_batch.client.gateway import is_loopback
-from opper_batch.client.transport import BODY_CAP, CONNECT_SECONDS, out_of_files, too_many_files
+from opper_batch.client.transport import BODY_CAP, CONNECT_SECONDS
 from opper_batch.errors import MachineError, OperationFailed
 from opper_batch.protocol import OperationStatus
 from opper_batch.records import Artifact, Operation
 
 _READ_SECONDS = 60.0
+FILE_CAP = 1024**3  # a film of an hour; 32 at once must not fill a disk unseen
 _JSON = "application/json"
 _SUFFIXES = {
     "image/jpeg": ".jpg",
@@ -49,12 +51,14 @@ class Downloads:
     async def fetch(self, operation: Operation, status: OperationStatus, *, name: str) -> Artifact | bytes:
         """A durable file called ``name`` or, when it is JSON, the text itself.
 
-        Raises LinkFailed, OperationFailed for what no new link would better, MachineError for the disk.
+        No redirect is followed: a presigned link names its file itself. Raises LinkFailed, OperationFailed
+        for what no new link would better, MachineError for the disk.
         """
         url = self._checked(status.url or "")
         try:
             async with self._client().stream("GET", url) as response:
                 response.raise_for_status()
+                _check_plain(response)
                 mime = plain_mime(status.mime_type or response.headers.get("content-type", ""))
                 if mime == _JSON:
                     return await _json(response)
@@ -113,16 +117,31 @@ async def _json(response: httpx.Response) -> bytes:
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > BODY_CAP:
-            raise OperationFailed("the operation's JSON is larger than 64 MB", final=True)
+            raise OperationFailed(f"the operation's JSON is larger than {BODY_CAP >> 20} MB", final=True)
     return bytes(body)
 
 
 async def _save(response: httpx.Response, path: Path) -> None:
+    """The file as it comes; past the cap it is given up, unread where it states its length."""
+    _check_size(int(response.headers.get("content-length", 0)))
     with _durable(path) as file:
         async for chunk in response.aiter_raw():
             file.write(chunk)
+            _check_size(file.tell())
         if not file.tell():
             raise LinkFailed("its file is empty")
+
+
+def _check_plain(response: httpx.Response) -> None:
+    """A compressed file would lie here under a name that says otherwise, and inflating it has no bound."""
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise LinkFailed("its link gives it compressed, which was not asked for")
+
+
+def _check_size(size: int) -> None:
+    # Not final: the file is paid for, and asked after again rather than made, and paid, a second time.
+    if size > FILE_CAP:
+        raise OperationFailed(f"the artifact is larger than {FILE_CAP / 1024**2:,g} MB", final=False)
 
 
 @contextmanager

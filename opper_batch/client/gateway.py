@@ -63,11 +63,12 @@ class Gateway:
     def without_key(self, body: bytes) -> bytes:
         """``body`` with the key taken out, plain or as JSON may write it: some gateways echo what they got.
 
+        Escapes count, and escapes of escapes, since an answer may be JSON in JSON text.
         A key of a few letters is no secret, and taking it out would damage every word that holds it.
         """
         for form in self._spellings:
             body = body.replace(form, b"[key]")
-        return body
+        return self._escaped.sub(b"[key]", body) if self._spellings and b"\\u00" in body else body
 
     @cached_property
     def _spellings(self) -> tuple[bytes, ...]:
@@ -75,6 +76,19 @@ class Gateway:
             return ()
         in_json = json.dumps(self.key)[1:-1]
         return tuple({form.encode() for form in (self.key, in_json, in_json.replace("/", "\\/"))})
+
+    @cached_property
+    def _escaped(self) -> re.Pattern[bytes]:
+        """The key with any of its characters as ``\\u00XX``, in JSON in JSON up to four deep.
+
+        It never goes back: a body made to be slow to search is searched as fast as any other.
+        """
+        letters = []
+        for letter in self.key:
+            before = r"\\{0,16}+" if letter in '"/' else r"\\{1,8}?" if letter == "\\" else ""
+            plain = before if letter == "\\" else before + re.escape(letter)
+            letters.append(rf"(?:\\{{1,8}}+u00(?i:{ord(letter):02x})|{plain})")
+        return re.compile("".join(letters).encode())
 
     @cached_property
     def headers(self) -> Mapping[str, str]:

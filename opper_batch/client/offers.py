@@ -14,9 +14,11 @@ from typing import Any
 
 from opper_batch.client.exchange import exchange
 from opper_batch.client.gateway import PRODUCTION, Gateway
-from opper_batch.client.transport import HttpxTransport, Request
+from opper_batch.client.network import network
+from opper_batch.client.transport import Request, Transport
 from opper_batch.errors import AccessRefused, CallError, Refused, RunStopped
 from opper_batch.protocol import MODELS_PATH, decode_object
+from opper_batch.text import printable, shortened
 
 _PAGE = 500
 _MOST_PAGES = 200
@@ -61,21 +63,22 @@ def offers(base_url: str | None = None) -> list[Offer]:
 
 
 async def _all(gateway: Gateway) -> list[Offer]:
-    transport = HttpxTransport(direct=gateway.is_loopback, seconds=_SECONDS)
-    entries: list[object] = []
+    transport = network(direct=gateway.is_loopback, seconds=_SECONDS)
+    entries: list[Offer | None] = []
     try:
         for _ in range(_MOST_PAGES):
             fields = await _page(transport, gateway, offset=len(entries))
             page, total = fields.get("models"), fields.get("total")
-            entries += page if isinstance(page, list) else []
+            # Read page by page, and no more of each than was asked for: what is kept stays small.
+            entries += map(_offer, page[:_PAGE]) if isinstance(page, list) else []
             if not page or (isinstance(total, int) and len(entries) >= total):
                 break
     finally:
         await transport.close()
-    return [_offer(entry) for entry in entries if isinstance(entry, dict)]
+    return [entry for entry in entries if entry]
 
 
-async def _page(transport: HttpxTransport, gateway: Gateway, *, offset: int) -> Mapping[str, Any]:
+async def _page(transport: Transport, gateway: Gateway, *, offset: int) -> Mapping[str, Any]:
     headers = dict(gateway.headers)
     if not gateway.key:
         del headers["Authorization"]
@@ -84,24 +87,35 @@ async def _page(transport: HttpxTransport, gateway: Gateway, *, offset: int) -> 
     return decode_object(response.status, response.headers, response.body)
 
 
-def _offer(entry: dict[str, Any]) -> Offer:
+def _offer(entry: object) -> Offer | None:
+    if not isinstance(entry, dict):
+        return None
     pricing = entry.get("pricing")
     pricing = pricing if isinstance(pricing, dict) else {}
     return Offer(
-        id=str(entry.get("id")),
-        type=str(entry.get("type")),
+        id=_label(entry.get("id")),
+        type=_label(entry.get("type")),
         input_price=_tiers(pricing.get("input")),
         output_price=_tiers(pricing.get("output")),
-        retired_at=entry.get("retired_at"),
-        successor=entry.get("successor"),
+        retired_at=_label(entry["retired_at"]) if entry.get("retired_at") else None,
+        successor=_label(entry["successor"]) if entry.get("successor") else None,
     )
 
 
+def _label(said: object) -> str:
+    """What the gateway calls something, as one short line that a terminal shows and does not obey."""
+    return shortened(printable(str(said)[:1000]), 100)
+
+
 def _tiers(prices: object) -> list[float] | None:
-    """One price for each tier; None for anything that is no list of numbers."""
-    if not isinstance(prices, list) or not all(isinstance(price, int | float) for price in prices):
+    """One price for each tier; None for anything that is no list of numbers that can be prices."""
+    if not isinstance(prices, list) or not all(map(_is_price, prices)):
         return None
     return prices
+
+
+def _is_price(price: object) -> bool:
+    return isinstance(price, int | float) and not isinstance(price, bool) and 0 <= price < 1e9
 
 
 def _prices(tiers: list[float] | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from opper_batch.calls import Step, prepare
 from opper_batch.errors import DefinitionError
-from opper_batch.ledger import View
+from opper_batch.ledger import View, holds_something
 from opper_batch.pipeline import Pipeline, SinkSpec, SourceSpec
 from opper_batch.projection import Projected, project
 from opper_batch.runs.options import Options
@@ -18,6 +18,9 @@ from opper_batch.runs.places import latest_origin, ledger_path, origin, output_s
 from opper_batch.runs.preflight import BATCH_ROWS, check_rows
 from opper_batch.sinks import Sink
 from opper_batch.sources import Checked, Source, open_source
+from opper_batch.sources.contract import BYTES_PER_BATCH
+
+_FIRST_ROWS = 16  # of 16 MB each, at worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +38,22 @@ class Setting:
 
     def view(self) -> View:
         """The ledger for reading; an empty one when the pipeline never ran."""
-        path = self.ledger_path
-        return View(path) if path.exists() and path.stat().st_size else View.empty()
+        return View(self.ledger_path) if holds_something(self.ledger_path) else View.empty()
 
     def projected(self, steps: Sequence[Step], view: View) -> Iterator[Projected]:
-        """The source with the columns of ``steps``, batch by batch."""
-        first_row = 1
+        """The source with the columns of ``steps``, batch by batch.
+
+        Answers may be large, images for instance: how many rows come together follows from those before.
+        """
+        first_row, most = 1, _FIRST_ROWS
         for batch in self.source.batches(BATCH_ROWS):
-            yield project(batch, steps, view, first_row=first_row)
+            start = 0
+            while start < batch.num_rows:
+                found = project(batch.slice(start, most), steps, view, first_row=first_row + start)
+                yield found
+                rows = found.batch.num_rows
+                start += rows
+                most = min(BATCH_ROWS, 1 + rows * BYTES_PER_BATCH // (1 + found.batch.nbytes))
             first_row += batch.num_rows
 
 

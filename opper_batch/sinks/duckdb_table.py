@@ -184,7 +184,7 @@ class DuckdbSink:
         target = self._qualified(connection)
         names = [name for name, _ in columns]
         if self.table.schema is not None:
-            yield f"CREATE SCHEMA IF NOT EXISTS {target.rpartition('.')[0]}"
+            yield f"CREATE SCHEMA IF NOT EXISTS {target.removesuffix('.' + quoted(self.table.table))}"
         if self.mode == "replace":
             yield from sql.replace(target, names)
             return
