@@ -39,12 +39,20 @@ class Step:
 
     def questions(self, batch: pa.RecordBatch, ready: Sequence[bool], *, first_row: int) -> list[Call | None]:
         """One call for each row that is ready; rows are encoded a batch at a time."""
-        # Every row is encoded, ready or not, so that an error names the row by its place in the source.
-        encoded = encode_inputs(batch, self.inputs, nan=self.nan, first_row=first_row)
+        inputs, keys = self._encoded(batch, first_row)
         return [
-            Call(self.template.key(text), text) if row else None
-            for text, row in zip(encoded, ready, strict=True)
+            Call(key, text) if asked else None for key, text, asked in zip(keys, inputs, ready, strict=True)
         ]
+
+    def keys(self, batch: pa.RecordBatch, ready: Sequence[bool], *, first_row: int) -> list[bytes | None]:
+        """By what the call of each row that is ready is known: ``questions`` without the calls."""
+        _, keys = self._encoded(batch, first_row)
+        return [key if asked else None for key, asked in zip(keys, ready, strict=True)]
+
+    def _encoded(self, batch: pa.RecordBatch, first_row: int) -> tuple[list[bytes], list[bytes]]:
+        # Every row is encoded, ready or not, so that an error names the row by its place in the source.
+        inputs = encode_inputs(batch, self.inputs, nan=self.nan, first_row=first_row)
+        return inputs, self.template.keys(inputs)
 
 
 @dataclass(frozen=True, slots=True)

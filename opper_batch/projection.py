@@ -6,22 +6,20 @@ batch + ledger.lookup -> answers of step 1 -> its columns -> questions of step 2
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 
 from opper_batch.calls import Step
 from opper_batch.errors import CallError
 from opper_batch.ledger import Known, View
-from opper_batch.protocol import decode, with_artifacts
+from opper_batch.protocol import data_of, with_artifacts
 from opper_batch.records import Call
 
 NOT_ASKED = "not asked yet; run the pipeline to fill it"
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What one step has for one row: ``values`` when it is ok, else why not."""
 
     status: Literal["ok", "failed", "skipped"]
@@ -45,14 +43,12 @@ class Projected:
 
     def join(self, step: Step, view: View) -> None:
         """Add the step's columns as the ledger has them."""
-        calls = self.questions(step)
-        known = view.each(list({call.key for call in calls if call}))
-        read = {found.outcome.key: _read(step, found) for found in known}
+        keys = step.keys(self.batch, self._ready(step), first_row=self.first_row)
+        known = view.each(list({key for key in keys if key}))
+        read = {found.key: _read(step, found) for found in known}
         answers = [
-            read.get(call.key, Answer("skipped", NOT_ASKED, key=call.key))
-            if call
-            else self._skipped(step, row)
-            for row, call in enumerate(calls)
+            (read.get(key) or Answer("skipped", NOT_ASKED, key=key)) if key else self._skipped(step, row)
+            for row, key in enumerate(keys)
         ]
         arrays = step.columns.arrays([answer.values for answer in answers])
         self.answers[step.name] = answers
@@ -61,8 +57,13 @@ class Projected:
         )
 
     def _ready(self, step: Step) -> list[bool]:
-        needed = [self.answers[name] for name in step.needs]
-        return [all(answers[row].status == "ok" for answers in needed) for row in range(self.batch.num_rows)]
+        rows = [True] * self.batch.num_rows
+        for name in step.needs:
+            rows = [
+                ready and answer.status == "ok"
+                for ready, answer in zip(rows, self.answers[name], strict=True)
+            ]
+        return rows
 
     def _skipped(self, step: Step, row: int) -> Answer:
         missing = next(name for name in step.needs if self.answers[name][row].status != "ok")
@@ -77,16 +78,16 @@ def project(batch: pa.RecordBatch, steps: Sequence[Step], view: View, *, first_r
     return projected
 
 
-def _read(step: Step, known: Known) -> Answer:
+def _read(step: Step, found: Known) -> Answer:
     """The kept reply, read anew: what is ok is decided by today's columns."""
-    outcome = known.outcome
-    known = replace(known, outcome=replace(outcome, reply=None))  # replies may be large, and a batch has many
-    if outcome.error is not None or outcome.reply is None:
-        return Answer("failed", outcome.error, known=known, key=outcome.key)
+    known = found.without_reply()
+    if not found.ok or found.reply is None:
+        return Answer("failed", found.error, known=known, key=found.key)
     try:
-        reply = decode(200, {}, outcome.reply)
-        answer = with_artifacts(reply.data, outcome.artifacts, step.columns.names)
-        return Answer("ok", values=step.columns.read(answer), known=known, key=outcome.key)
+        answer = data_of(found.reply)
+        if found.files:
+            answer = with_artifacts(answer, found.artifacts, step.columns.names)
+        return Answer("ok", None, step.columns.read(answer), known, found.key)
     except CallError as error:
         reason = f"the kept answer can no longer be taken: {error.message}; --refresh asks anew"
-        return Answer("failed", reason, known=known, key=outcome.key)
+        return Answer("failed", reason, known=known, key=found.key)

@@ -38,8 +38,10 @@ CALL_PATH = "/v3/call"
 MODELS_PATH = "/v3/models"
 _OPERATION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _RETRYABLE = {408, 425}
+_ABSENT = {502, 503, 504}  # said for a gateway that is not there
 _LONGEST_WAIT = 1e9  # thirty years in seconds; whoever says more means the same
 _LONGEST_LABEL = 200
+_MOST_OPERATIONS = 100  # of one call: each is waited for
 _LARGEST = 2**53  # what a number in meta is believed up to: beyond it no count or cost is one
 
 
@@ -77,9 +79,16 @@ class Template:
 
     def key(self, call_input: bytes) -> bytes:
         """The 16 bytes a call with this input is known by."""
-        digest = self._digest.copy()
-        digest.update(call_input)
-        return digest.digest()
+        return self.keys([call_input])[0]
+
+    def keys(self, call_inputs: Sequence[bytes]) -> list[bytes]:
+        """The key of each of many inputs."""
+        begun, keys = self._digest.copy, []
+        for call_input in call_inputs:
+            digest = begun()
+            digest.update(call_input)
+            keys.append(digest.digest())
+        return keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,15 @@ def decode(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
     if 200 <= status < 300:
         return _reply(status, body)
     raise _refusal(status, headers, body)
+
+
+def data_of(body: bytes) -> object:
+    """What ``decode(200, {}, body).data`` is, without the rest of the reply; raises what that raises."""
+    fields = _parsed(body)
+    data = fields.get("data")
+    if data is None or _object(fields.get("meta")).get("status") == "pending":
+        return decode(200, {}, body).data
+    return data
 
 
 def decode_object(status: int, headers: Mapping[str, str], body: bytes) -> Mapping[str, Any]:
@@ -211,7 +229,7 @@ def _reply(status: int, body: bytes) -> Reply:
 
 
 def _operations(meta: Mapping[str, Any]) -> tuple[Operation, ...]:
-    operations = []
+    operations: list[Operation] = []
     for entry in map(_object, _list(meta.get("pending_operations"))):
         found = _text(entry.get("id")) or ""
         if not _OPERATION_ID.fullmatch(found):
@@ -219,6 +237,8 @@ def _operations(meta: Mapping[str, Any]) -> tuple[Operation, ...]:
                 "the gateway named a pending operation by an id that is not one", final=True
             )
         operations.append(Operation(found, _label(entry.get("type")) or "artifact"))
+        if len(operations) > _MOST_OPERATIONS:
+            raise OperationFailed(f"the gateway named more than {_MOST_OPERATIONS} operations", final=True)
     return tuple(operations)
 
 
@@ -236,7 +256,7 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
     if status == 429:
         return Throttled(said, retry_after=retry_after(headers))
     if status in _RETRYABLE or status >= 500:
-        return ServerFault(said, retry_after=retry_after(headers))
+        return ServerFault(said, retry_after=retry_after(headers), absent=status in _ABSENT)
     if status in (401, 402, 403):
         return AccessRefused(said, status=status)
     if 300 <= status < 400:

@@ -18,6 +18,7 @@ from opper_batch.errors import (
 from opper_batch.protocol import (
     Template,
     canonical,
+    data_of,
     decode,
     digest_of,
 )
@@ -249,3 +250,32 @@ def test_what_the_gateway_calls_model_and_trace_is_one_short_printable_line() ->
     assert reply.model.startswith("m/\\x1b[31mred x")
     assert len(reply.model) == 200
     assert reply.trace == "t\\r fake\\u202e"
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+_META = _JSON | st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from(["pending", "done"]) | _JSON,
+        "pending_operations": st.lists(st.fixed_dictionaries({"id": st.sampled_from(["a", "/"]) | _JSON})),
+    },
+)
+_BODIES = st.binary(max_size=8) | st.fixed_dictionaries(
+    {}, optional={"data": _JSON, "meta": _META, "error": _JSON}
+).map(lambda fields: json.dumps(fields).encode())
+
+
+@settings(max_examples=300)
+@given(_BODIES)
+def test_the_data_alone_is_what_the_whole_reply_has_and_is_refused_for_the_same_reason(raw: bytes) -> None:
+    def said(read: Any) -> Any:
+        try:
+            return read()
+        except CallError as error:
+            return type(error), error.message
+
+    assert said(lambda: data_of(raw)) == said(lambda: decode(200, {}, raw).data)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opper_batch.seen import Seen
+from opper_batch.seen import Numbers, Seen
 
 
 @pytest.fixture
@@ -60,3 +60,28 @@ def test_it_says_what_a_set_in_memory_would_say(batches: list[list[bytes | None]
         assert seen.add(batch) == expected
     assert len(seen) == len(known)
     seen.close()
+
+
+def test_a_digest_that_is_new_in_one_part_of_a_large_batch_is_new_once(seen: Seen) -> None:
+    many = [digest(number % 9_000) for number in range(30_000)]
+    assert seen.add(many) == [False] * 9_000 + [True] * 21_000
+
+
+def test_numbers_are_remembered_in_a_bit_each() -> None:
+    numbers = Numbers()
+    assert numbers.add([0, 7, None, 8, 7, None]) == [False, False, False, False, True, False]
+    assert numbers.add([1_000_000, 8, 9, 0]) == [False, True, False, True]
+    assert numbers.add([]) == []
+    assert numbers.size <= 125_001
+
+
+@settings(max_examples=50)
+@given(st.lists(st.lists(st.none() | st.integers(0, 40), max_size=12), max_size=6))
+def test_numbers_say_what_a_set_in_memory_would_say(batches: list[list[int | None]]) -> None:
+    numbers, known = Numbers(), set[int]()
+    for batch in batches:
+        expected = []
+        for entry in batch:
+            expected.append(entry in known)
+            known |= {entry} if entry is not None else set()
+        assert numbers.add(batch) == expected

@@ -5,10 +5,12 @@ Results go to stdout or the sink, talk to stderr. Heavy imports wait inside the 
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -48,7 +50,10 @@ for command in (run, plan, status, export, report, failures, models, sandbox):
 
 def main() -> NoReturn:
     """The program ``opper-batch``: every way it ends has its exit code and at most one sentence."""
+    _open_what_is_closed()
     signal.signal(signal.SIGTERM, _terminate)
+    # Rows are many objects and no cycles: by default a fifth of the time would go into looking for some.
+    gc.set_threshold(50_000)
     try:
         code = commands.main(standalone_mode=False)
     except click.ClickException as error:
@@ -65,7 +70,8 @@ def main() -> NoReturn:
 
 def _said(code: int, message: str) -> int:
     """The one sentence, and, where it was asked for, the object that says how it ended."""
-    click.echo(f"opper-batch: {printable(message)}", err=True)
+    with suppress(BrokenPipeError):  # whoever read our output has gone; the exit code still tells
+        click.echo(f"opper-batch: {printable(message)}", err=True)
     if "--json" in sys.argv[1:] and "run" in sys.argv[1:]:
         from opper_batch.report import Summary
 
@@ -74,12 +80,23 @@ def _said(code: int, message: str) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read our output has gone; Python shall not complain of it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            # Whoever read our output has gone; Python shall not complain of it at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """stdin, stdout and stderr, where closed: else a file of ours would get their number and output."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

@@ -39,7 +39,7 @@ class Columns:
             return cls(spellings.together(models.columns_of(spec, where), where), spec)
         return cls(spellings.columns_of(spec, where))
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
 

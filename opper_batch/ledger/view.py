@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from opper_batch.errors import MachineError
-from opper_batch.ledger.faults import format_of, machine_error
+from opper_batch.ledger.faults import format_of, holds_something, machine_error
 from opper_batch.ledger.lock import Lock, lock_path
 from opper_batch.records import Artifact, Outcome, Usage
 
@@ -20,15 +21,11 @@ _CHUNK = 8_192
 # Of several outcomes of a key an answer wins over a failure, and the later over the earlier. One that is
 # not final was to be asked again: it was paid for, but settles nothing.
 _SETTLED = "SELECT key, max(ok), max(run) FROM outcomes WHERE key IN ({marks}) AND final GROUP BY key"
+# In the index's own order, so that nothing is sorted: of a key's outcomes the one that counts is the last.
 _LOOKUP = """
-    WITH best AS (
-        SELECT key, coalesce(max(id) FILTER (WHERE ok), max(id) FILTER (WHERE final)) AS id,
-               sum(cost) AS cost, sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens,
-               sum(attempts) AS attempts
-        FROM outcomes WHERE key IN ({marks}) GROUP BY key)
-    SELECT o.key, o.ok, o.error, o.reply, o.model, best.cost, best.input_tokens, best.output_tokens,
-           o.trace, o.latency_ms, best.attempts, o.throttled, o.artifacts, o.run
-    FROM best JOIN outcomes o USING (id)"""
+    SELECT key, ok, final, error, model, cost, input_tokens, output_tokens, trace, latency_ms, attempts,
+           throttled, artifacts, run, id, reply
+    FROM outcomes WHERE key IN ({marks}) ORDER BY key, ok, final, run, id"""
 _PENDING = "SELECT key, reply FROM pending WHERE key IN ({marks})"
 _TOTALS = """
     SELECT coalesce(sum(ok), 0), coalesce(sum(failed), 0), coalesce(sum(calls), 0),
@@ -51,15 +48,66 @@ _SPENT = f"SELECT coalesce(sum(cost), 0.0), coalesce(sum(unpriced), 0) FROM tota
 _IN_DOUBT = f"SELECT count(*) FROM intents WHERE {_UNPUBLISHED}"
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What the ledger knows of a key: the outcome that counts, and the run that brought it.
 
-    The outcome's ``usage`` and ``attempts`` are sums over everything ever asked for the key.
+    Flat, as it is read, since there is one for each row; usage and attempts cover everything that was ever
+    paid for the key. ``files`` are the artifacts as JSON; ``id`` is the outcome's own number.
     """
 
-    outcome: Outcome
+    key: bytes
+    ok: int
+    final: int
+    error: str | None
+    model: str | None
+    cost: float | None
+    input_tokens: int | None
+    output_tokens: int | None
+    trace: str | None
+    latency_ms: int | None
+    attempts: int
+    throttled: int
+    files: str | None
     run: int
+    id: int
+    reply: bytes | None = None
+
+    def without_reply(self) -> Known:
+        """The same, for those who keep many: replies may be large."""
+        return Known(*self[:-1])
+
+    def after(self, earlier: Known) -> Known:
+        """The same, with what an earlier outcome of the key used beside its own."""
+        usage = self.usage + earlier.usage
+        return self._replace(
+            cost=usage.cost,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            attempts=self.attempts + earlier.attempts,
+        )
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(self.cost, self.input_tokens, self.output_tokens)
+
+    @property
+    def artifacts(self) -> tuple[Artifact, ...]:
+        return tuple(Artifact(**fields) for fields in json.loads(self.files)) if self.files else ()
+
+    @property
+    def outcome(self) -> Outcome:
+        return Outcome(
+            key=self.key,
+            error=None if self.ok else self.error,
+            reply=self.reply,
+            model=self.model,
+            usage=self.usage,
+            trace=self.trace,
+            latency_ms=self.latency_ms,
+            attempts=self.attempts,
+            throttled=self.throttled,
+            artifacts=self.artifacts,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +170,30 @@ class View:
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """For each key with an outcome: the one that counts."""
-        return {known.outcome.key: known for known in self.each(keys)}
+        return {known.key: known for known in self.each(keys)}
 
     def each(self, keys: Sequence[bytes]) -> Iterator[Known]:
         """The same one by one, so that their replies need not be in memory together."""
-        return map(_known, self._select(_LOOKUP, keys))
+        last: Known | None = None
+        for found in map(Known._make, self._select(_LOOKUP, keys)):
+            if last is not None:
+                if last.key == found.key:
+                    found = found.after(last)
+                elif last.final:
+                    yield last
+            last = found
+        if last is not None and last.final:
+            yield last
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """What is read inside is the ledger as it is now, whatever is written meanwhile."""
+        self._rows("BEGIN")
+        self._rows(_RUNS)  # it begins with the first that is read
+        try:
+            yield
+        finally:
+            self._rows("COMMIT")
 
     def is_running(self) -> bool:
         """Whether a run holds the ledger now."""
@@ -204,19 +271,22 @@ class View:
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             marks = ",".join("?" * len(chunk))
-            yield from self._rows(statement.format(marks=marks), chunk)
+            yield from self._read(statement.format(marks=marks), chunk)
 
     def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
-        """The one place that reads."""
+        return list(self._read(statement, values))
+
+    def _read(self, statement: str, values: Sequence[Any]) -> Iterator[Any]:
+        """The one place that reads: row by row, since replies may be large."""
         try:
-            return self._connection.execute(statement, values).fetchall()
+            yield from self._connection.execute(statement, values)
         except sqlite3.Error as error:
             raise machine_error(self.path, error) from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     none_yet = MachineError(f"there is no ledger at {path} yet; run the pipeline first")
-    if not path.exists():
+    if not holds_something(path):
         raise none_yet
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
     try:
@@ -234,21 +304,3 @@ def _run(id: int, started: float, origin: str, ended: float | None, *rest: Any) 
     return RunRecord(
         id, started, origin, ended, exit_code, bool(published), step, done, rows, options, summary
     )
-
-
-def _known(row: tuple[Any, ...]) -> Known:
-    key, ok, error, reply, model, cost, input_tokens, output_tokens, trace = row[:9]
-    latency_ms, attempts, throttled, artifacts, run = row[9:]
-    outcome = Outcome(
-        key=key,
-        error=None if ok else error,
-        reply=reply,
-        model=model,
-        usage=Usage(cost, input_tokens, output_tokens),
-        trace=trace,
-        latency_ms=latency_ms,
-        attempts=attempts,
-        throttled=throttled,
-        artifacts=tuple(Artifact(**fields) for fields in json.loads(artifacts)) if artifacts else (),
-    )
-    return Known(outcome, run)

@@ -11,7 +11,6 @@ from opper_batch.ledger import Totals, View
 from opper_batch.pipeline import Pipeline
 from opper_batch.records import Call
 from opper_batch.report import duration, money
-from opper_batch.runs.execute import DEFAULT_CONCURRENCY
 from opper_batch.runs.options import Options
 from opper_batch.runs.setting import Setting, resolve
 from opper_batch.seen import Seen
@@ -72,7 +71,7 @@ class Plan:
         for step in self.steps:
             lines += _step_text(step)
         expected = f"{money(self.cost)}" if self.cost is not None else "not known before the first answers"
-        lines.append(f"  in all: {self.calls:,} calls to {self.gateway}, cost {expected}")
+        lines.append(f"  in all: {_calls(self.calls)} to {self.gateway}, cost {expected}")
         return "\n".join(lines)
 
 
@@ -81,7 +80,7 @@ def plan(pipeline: Pipeline, options: Options) -> Plan:
     setting = resolve(pipeline, options, writing=False)
     with setting.view() as view:
         policy = Policy(_NO_RUN, options.retry_failed, options.refresh)
-        concurrency = options.concurrency or pipeline.limits.concurrency or DEFAULT_CONCURRENCY
+        concurrency = options.concurrency or pipeline.limits.concurrency or _USUAL_CONCURRENCY
         steps = tuple(
             _plan_step(setting, number, view, policy, concurrency) for number in range(len(setting.steps))
         )
@@ -96,6 +95,7 @@ def plan(pipeline: Pipeline, options: Options) -> Plan:
 
 
 _NO_RUN = -1
+_USUAL_CONCURRENCY = 32  # what most limits come to; a run finds out, a plan does not ask
 
 
 class _Count:
@@ -161,6 +161,10 @@ def _seconds(calls: int, before: Totals, concurrency: int) -> float | None:
     return calls * before.latency_ms / before.ok / 1000 / concurrency if before.ok else None
 
 
+def _calls(count: int) -> str:
+    return f"{count:,} call{'' if count == 1 else 's'}"
+
+
 def _step_text(step: StepPlan) -> list[str]:
     kinds = ("new", "known", "folded", "failed", "waiting")
     counts = ", ".join(
@@ -170,6 +174,6 @@ def _step_text(step: StepPlan) -> list[str]:
     took = f", about {duration(step.seconds)}" if step.calls and step.seconds is not None else ""
     return [
         f"  step {step.step}: {counts}",
-        f"    {step.calls:,} calls, {cost}{took}",
+        f"    {_calls(step.calls)}, {cost}{took}",
         f"    sends {', '.join(step.columns_sent)}",
     ]

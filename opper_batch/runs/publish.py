@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from opper_batch.errors import SourceError
-from opper_batch.ledger import View
+from opper_batch.ledger import Known, View
 from opper_batch.projection import Answer, Projected
-from opper_batch.records import Usage
 from opper_batch.report import Counts, failures_by_reason
 from opper_batch.runs.places import METADATA_TYPES, output_schema
 from opper_batch.runs.setting import Setting
-from opper_batch.seen import Seen
+from opper_batch.seen import Numbers
 
 _MOST_REASONS = 1_000
+_NOTHING: Any = Known(*[None] * len(Known._fields))  # type: ignore[arg-type]
 
 
 class Projector:
@@ -28,7 +29,7 @@ class Projector:
         self._setting = setting
         self._view = view
         self._run = run
-        self._seen = {step.name: Seen() for step in setting.steps}
+        self._seen = {step.name: Numbers() for step in setting.steps}
         self._tally: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
         self._rows = 0
@@ -42,8 +43,6 @@ class Projector:
             self._rows += projected.batch.num_rows
             self._count_rows(list(projected.answers.values()))
             yield pa.RecordBatch.from_arrays([*projected.batch.columns, *metadata], schema=self.schema)
-        for seen in self._seen.values():
-            seen.close()
         self._check()
 
     @property
@@ -64,35 +63,32 @@ class Projector:
     def _metadata(self, step: str, projected: Projected) -> list[pa.Array]:
         """One array for each metadata column; what an equal row above paid for is not counted twice."""
         answers = projected.answers[step]
-        repeated = self._seen[step].add([answer.key if answer.known else None for answer in answers])
-        rows = [self._row(answer, again) for answer, again in zip(answers, repeated, strict=True)]
-        columns = zip(*rows, strict=True) if rows else [()] * len(METADATA_TYPES)
-        return [pa.array(column, kind) for column, kind in zip(columns, METADATA_TYPES.values(), strict=True)]
+        repeated = self._seen[step].add([answer.known and answer.known.id for answer in answers])
+        columns = _columns(answers, repeated, run=self._run)
+        self._count(answers, repeated, columns)
+        return list(columns.values())
 
-    def _row(self, answer: Answer, repeated: bool) -> tuple[Any, ...]:
-        if answer.status == "failed":
-            self._count_reason(answer.error or "")
-            self._tally["failed_calls"] += not repeated
-        key = answer.key.hex() if answer.key else None
-        if answer.known is None:
-            return (answer.status, answer.error, *[None] * 8, key)
-        outcome, earlier = answer.known.outcome, answer.known.run < self._run
-        self._tally["folded" if repeated else "cached"] += repeated or earlier
-        usage = Usage(0.0, 0, 0) if repeated else outcome.usage
-        self._cost += usage.cost or 0.0
-        spent = (usage.cost, usage.input_tokens, usage.output_tokens, outcome.latency_ms)
-        attempts = 0 if repeated else outcome.attempts
-        told = (attempts, repeated or earlier, outcome.trace, key)
-        return (answer.status, answer.error, outcome.model, *spent, *told)
+    def _count(
+        self, answers: Sequence[Answer], repeated: Sequence[bool], columns: Mapping[str, pa.Array]
+    ) -> None:
+        again = sum(repeated)
+        self._tally["folded"] += again
+        self._tally["cached"] += columns["cached"].true_count - again
+        self._cost += pc.sum(columns["cost"]).as_py() or 0.0
+        for answer, counted in zip(answers, repeated, strict=True):
+            if answer.status == "failed":
+                self._tally["failed_calls"] += not counted
+                self._count_reason(answer.error or "")
 
     def _count_reason(self, reason: str) -> None:
         if reason in self._reasons or len(self._reasons) < _MOST_REASONS:
             self._reasons[reason] += 1
 
     def _count_rows(self, steps: Sequence[Sequence[Answer]]) -> None:
-        for answers in zip(*steps, strict=True):
-            statuses = {answer.status for answer in answers}
-            self._tally[next(status for status in ("failed", "skipped", "ok") if status in statuses)] += 1
+        """A row is as far as the step that is behind: failed before skipped before ok."""
+        rows = zip(*([answer.status for answer in answers] for answers in steps), strict=True)
+        for statuses, count in Counter(rows).items():
+            self._tally[next(kind for kind in ("failed", "skipped", "ok") if kind in statuses)] += count
 
     def _check(self) -> None:
         rows = self._setting.checked.rows
@@ -106,11 +102,39 @@ class Projector:
 def publish(setting: Setting, view: View, *, run: int) -> Counts:
     """Write the sink, all or nothing; without a sink only count."""
     projector = Projector(setting, view, run=run)
-    if setting.sink is None:
-        for _ in projector.batches():
-            pass
-        return projector.counts
-    with setting.sink.open(projector.schema) as writer:
-        for batch in projector.batches():
-            writer.write(batch)
+    with view.snapshot():
+        if setting.sink is None:
+            for _ in projector.batches():
+                pass
+            return projector.counts
+        with setting.sink.open(projector.schema) as writer:
+            for batch in projector.batches():
+                writer.write(batch)
     return projector.counts
+
+
+def _columns(answers: Sequence[Answer], repeated: Sequence[bool], *, run: int) -> dict[str, pa.Array]:
+    """The metadata columns of one step, whole columns at a time. A repeated answer was paid for above."""
+    known = [answer.known or _NOTHING for answer in answers]
+    values = {
+        "status": [answer.status for answer in answers],
+        "error": [answer.error for answer in answers],
+        "model": [found.model for found in known],
+        "cost": [found.cost for found in known],
+        "input_tokens": [found.input_tokens for found in known],
+        "output_tokens": [found.output_tokens for found in known],
+        "latency_ms": [found.latency_ms for found in known],
+        "attempts": [found.attempts for found in known],
+        "cached": [
+            None if found.run is None else again or found.run < run
+            for found, again in zip(known, repeated, strict=True)
+        ],
+        "trace_uuid": [found.trace for found in known],
+        "key": [answer.key.hex() if answer.key else None for answer in answers],
+    }
+    columns = {name: pa.array(values[name], kind) for name, kind in METADATA_TYPES.items()}
+    if any(repeated):
+        for name in ("cost", "input_tokens", "output_tokens", "attempts"):
+            free = pa.scalar(0, columns[name].type)
+            columns[name] = pc.if_else(pa.array(repeated, pa.bool_()), free, columns[name])
+    return columns

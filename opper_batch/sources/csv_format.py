@@ -40,7 +40,13 @@ class CsvFormat:
                 raise missing_column_error(schema, name, paths[0])
         for path in paths[1:]:
             merged(paths[0], schema, path, self._header(path))
-        rows = sum(batch.num_rows for path in paths for batch in self.read(path, schema, BATCH_ROWS))
+        rows = 0
+        for path in paths:
+            for block in read_blocks(path, self._delimiter(path), schema.names, BATCH_ROWS):
+                rows += len(block.rows)
+                for index, name in enumerate(schema.names):
+                    if name in self.declared:
+                        self._column(path, block, name, [cells[index] for cells in block.rows])
         return rows, schema
 
     def read(self, path: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:

@@ -13,7 +13,8 @@ import io
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
 
 from opper_batch.errors import SourceError
 from opper_batch.sources.contract import TEXT_PER_BATCH, check_names
@@ -21,6 +22,10 @@ from opper_batch.sources.csv_faults import find_quote_fault, quote_fault_error, 
 from opper_batch.sources.places import line_place, quoted, row_place
 from opper_batch.sources.text_files import LONGEST, not_utf8_error, opened_text
 
+if TYPE_CHECKING:
+    from _csv import Reader
+
+_CHUNK = 256 * 1024  # characters
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 
@@ -34,7 +39,10 @@ class Block:
 
 
 class _Lines:
-    """The file's lines with their endings kept; counts their characters, remembers the first line."""
+    """The file's lines with their endings kept; counts the characters handed out, remembers the first line.
+
+    Lines are cut from the text many at a time, so that none costs a step of Python.
+    """
 
     def __init__(self, path: str, text: io.TextIOWrapper) -> None:
         self.characters = 0
@@ -43,21 +51,54 @@ class _Lines:
         self._text = text
 
     def __iter__(self) -> Iterator[str]:
-        for number, line in enumerate(iter(partial(self._text.readline, LONGEST), ""), start=1):
+        return chain.from_iterable(self._groups())
+
+    def _groups(self) -> Iterator[list[str]]:
+        given = 0
+        for text in self._whole_lines():
+            lines = list(io.StringIO(text, newline=""))
+            self.first = self.first or lines[0]
+            self.characters += len(text)
+            if "\0" in text or len(text) >= LONGEST:
+                yield from self._up_to_fault(lines, given)
+            else:
+                yield lines
+            given += len(lines)
+
+    def _whole_lines(self) -> Iterator[str]:
+        """The text, cut behind line breaks."""
+        rest = ""
+        # Reading as much as is left over keeps the work linear when a line is long.
+        while len(rest) < LONGEST and (read := self._text.read(max(_CHUNK, len(rest)))):
+            text = rest + read
+            # A carriage return at the very end may be half of a line break.
+            whole = max(text.rfind("\n"), text.rfind("\r", 0, -1)) + 1
+            if whole:
+                yield text[:whole]
+            rest = text[whole:]
+        if rest:
+            yield rest
+
+    def _up_to_fault(self, lines: list[str], given: int) -> Iterator[list[str]]:
+        """The lines before the first that will not do, since what is wrong with those is told first."""
+        for index, line in enumerate(lines):
+            where = line_place(self._path, given + index + 1)
             if "\0" in line:
-                where = line_place(self._path, number)
+                yield lines[:index]
                 raise SourceError(f"{where} holds a NUL byte: it is no text, or UTF-16; convert it to UTF-8")
-            if len(line) == LONGEST:
-                raise SourceError(f"{line_place(self._path, number)} is longer than {LONGEST:,} characters")
-            self.characters += len(line)
-            self.first = self.first or line
-            yield line
+            if len(line) >= LONGEST:
+                yield lines[:index]
+                raise SourceError(f"{where} is longer than {LONGEST:,} characters")
+        yield lines
 
 
 def read_header(path: str, delimiter: str) -> list[str]:
     """The column names as written; raises SourceError for an empty file and for names that will not do."""
     with _lines(path) as lines:
-        _, header = next(_rows(path, lines, delimiter, ()), (1, []))
+        try:
+            header = next(_reader(lines, delimiter), [])
+        except csv.Error:
+            raise _quote_fault(path, delimiter, 0, 1, ()) from None
     if not header:
         what = "begins with a blank line" if lines.first else "is empty"
         raise SourceError(f"{path} {what}: the first line of a CSV file names the columns")
@@ -68,18 +109,29 @@ def read_header(path: str, delimiter: str) -> list[str]:
 
 def read_blocks(path: str, delimiter: str, columns: Sequence[str], size: int) -> Iterator[Block]:
     """The data rows, each as wide as ``columns``, at most ``size`` to a block and bounded in characters."""
+    width = len(columns)
     with _lines(path) as lines:
-        rows = _rows(path, lines, delimiter, columns)
-        next(rows, None)
-        block, mark = Block(1), lines.characters
-        for line, cells in _without_trailing_blanks(rows, columns):
-            if len(cells) != len(columns):
-                raise ragged_error(row_place(path, block.first_row + len(block.rows), line), cells, columns)
-            block.lines.append(line)
-            block.rows.append(cells)
-            if len(block.rows) == size or lines.characters - mark > TEXT_PER_BATCH:
-                yield block
-                block, mark = Block(block.first_row + len(block.rows)), lines.characters
+        reader = _reader(lines, delimiter)
+        next(reader, None)
+        block, mark, line, blank = Block(1), lines.characters, reader.line_num + 1, 0
+        try:
+            for cells in reader:
+                if not cells and width > 1:  # nothing at the end of the file, a fault before it
+                    blank, line = blank or line, reader.line_num + 1
+                    continue
+                cells = cells or [""]
+                if blank or len(cells) != width:
+                    where = row_place(path, block.first_row + len(block.rows), blank or line)
+                    raise ragged_error(where, [] if blank else cells, columns)
+                block.lines.append(line)
+                block.rows.append(cells)
+                line = reader.line_num + 1
+                if len(block.rows) == size or lines.characters - mark > TEXT_PER_BATCH:
+                    yield block
+                    block, mark = Block(block.first_row + len(block.rows)), lines.characters
+        except csv.Error:
+            row = block.first_row + len(block.rows)
+            raise _quote_fault(path, delimiter, row, line, columns) from None
         if block.rows:
             yield block
 
@@ -94,37 +146,17 @@ def _lines(path: str) -> Iterator[_Lines]:
         raise not_utf8_error(path) from None
 
 
-def _rows(
-    path: str, lines: _Lines, delimiter: str, columns: Sequence[str]
-) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the line it begins on, the header (row 0) included; ``columns`` only serve sentences."""
+def _reader(lines: _Lines, delimiter: str) -> Reader:
     # The limit is one for the whole process, so it is only ever raised.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST))
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    row, start = 0, 1
-    try:
-        for cells in reader:
-            yield start, cells
-            row, start = row + 1, reader.line_num + 1
-    except csv.Error:
-        with _lines(path) as again:
-            fault = find_quote_fault(again, delimiter, start)
-        raise quote_fault_error(fault, path, row, start, columns) from None
+    return csv.reader(lines, delimiter=delimiter, strict=True)
 
 
-def _without_trailing_blanks(
-    rows: Iterator[tuple[int, list[str]]], columns: Sequence[str]
-) -> Iterator[tuple[int, list[str]]]:
-    blanks: list[tuple[int, list[str]]] = []
-    for line, cells in rows:
-        if cells:
-            yield from blanks  # not at the end after all: there they are rows without a cell
-            blanks.clear()
-            yield line, cells
-        elif len(columns) == 1:
-            yield line, [""]
-        elif not blanks:
-            blanks.append((line, cells))
+def _quote_fault(path: str, delimiter: str, row: int, start: int, columns: Sequence[str]) -> SourceError:
+    """Reads again to find where exactly; ``columns`` only serve the sentence."""
+    with _lines(path) as again:
+        fault = find_quote_fault(again, delimiter, start)
+    return quote_fault_error(fault, path, row, start, columns)
 
 
 def _refuse_wrong_delimiter(path: str, header: Sequence[str], first: str, delimiter: str) -> None:

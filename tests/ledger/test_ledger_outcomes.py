@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ledger_values import answer, failure, key, next_run, wait
 
-from opper_batch.ledger import Journal, Known, Ledger, Totals, View
+from opper_batch.ledger import Journal, Ledger, Totals, View
 from opper_batch.records import Artifact, Operation, Outcome, Reply, Usage
 
 
@@ -34,7 +34,8 @@ def test_an_outcome_is_found_as_it_was_recorded(journal: Journal, view: View) ->
         artifacts=(Artifact("video", "out/a.mp4", "video/mp4"), Artifact("image", "out/b", None)),
     )
     wait(journal.record(outcome))
-    assert view.lookup([key(1)]) == {key(1): Known(outcome, run=1)}
+    known = view.lookup([key(1)])[key(1)]
+    assert (known.outcome, known.run) == (outcome, 1)
 
 
 def test_a_failure_keeps_its_reason_and_its_reply(journal: Journal, view: View) -> None:
@@ -306,3 +307,23 @@ def test_a_pipeline_that_never_ran_knows_nothing() -> None:
             0,
             0,
         )
+
+
+def test_a_snapshot_is_the_ledger_as_it_was_whatever_is_written_meanwhile(
+    journal: Journal, view: View
+) -> None:
+    wait(journal.record(failure(1, "no")))
+    before = view.lookup([key(1)])
+    with view.snapshot():
+        wait(journal.record(answer(1)))
+        wait(journal.record(answer(2)))
+        assert view.lookup([key(1), key(2)]) == before
+    assert view.settled([key(1), key(2)]).keys() == {key(1), key(2)}
+    assert view.lookup([key(1)])[key(1)].ok
+
+
+def test_a_snapshot_ends_when_what_is_done_with_it_fails(journal: Journal, view: View) -> None:
+    with pytest.raises(ZeroDivisionError), view.snapshot():
+        raise ZeroDivisionError
+    wait(journal.record(answer(1)))
+    assert view.settled([key(1)])

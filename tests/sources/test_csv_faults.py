@@ -138,3 +138,23 @@ def test_a_quote_left_open_is_given_up_before_memory_is(tmp_path: Path) -> None:
         SourceError, match=r"row 1 \(line 2\), column 'b': the quote opened on line 2 is never"
     ):
         open_source(path=path).check()
+
+
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_line_too_long_is_named_whether_or_not_it_ends(
+    tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opper_batch.sources.csv_rows._CHUNK", 16)
+    monkeypatch.setattr("opper_batch.sources.csv_rows.LONGEST", 100)
+    path = tmp_path / "rows.csv"
+    for text in (f"a{end}1{end}{'x' * 120}", f"a{end}1{end}{'x' * 120}{end}2{end}"):
+        path.write_text(text, newline="")
+        with pytest.raises(SourceError, match="line 3 is longer than 100 characters"):
+            open_source(path=path).check()
+
+
+def test_what_is_wrong_first_is_told_first(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"a,b\n1,2\n3\n4,\x005\n")
+    with pytest.raises(SourceError, match=r"row 2 \(line 3\) ends before column 'b'"):
+        open_source(path=path).check()

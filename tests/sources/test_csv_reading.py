@@ -154,3 +154,26 @@ def test_any_table_of_text_comes_back_equal(
     assert found == [[cell or None for cell in row] for row in rows]
     kept = open_source(path=path, null_text="\0")
     assert [list(row.values()) for row in rows_of(kept, size)] == rows
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("shift", range(4))
+def test_rows_are_whole_wherever_the_text_is_cut_when_it_is_read(
+    tmp_path: Path, end: str, shift: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opper_batch.sources.csv_rows._CHUNK", 5)
+    cells = ["é" * shift, f"two{end}lines", '"', ""]
+    lines = [
+        "a,b",
+        *(f'{number},"{cell.replace(chr(34), chr(34) * 2)}"' for number, cell in enumerate(cells)),
+    ]
+    source = open_source(path=written(tmp_path, end.join(lines) + end))
+    assert [row["b"] for row in rows_of(source)] == [cell or None for cell in cells]
+
+
+def test_a_long_line_is_put_together_from_many_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("opper_batch.sources.csv_rows._CHUNK", 3)
+    source = open_source(path=written(tmp_path, f"a,b\n1,{'x' * 1000}\n2,y"))
+    assert [row["b"] for row in rows_of(source)] == ["x" * 1000, "y"]
