@@ -73,17 +73,20 @@ class MachineError(OpperBatchError):
 class CallError(OpperBatchError):
     """One call went wrong.
 
-    ``retryable`` says whether trying again can help; ``paid`` whether the attempt may have been billed.
+    ``retryable`` says whether trying again can help; ``paid`` whether the attempt may have been billed;
+    ``absent`` that nobody seems to be there, which is no fault of this call.
     """
 
     retryable = False
     paid = False
+    absent = False
 
 
 class Unreachable(CallError):
     """No answer came: connecting failed, the connection broke, or reading took too long."""
 
     retryable = True
+    absent = True
 
     def __init__(self, message: str, *, paid: bool) -> None:
         super().__init__(message)
@@ -96,9 +99,10 @@ class ServerFault(CallError):
     retryable = True
     paid = True
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, *, retry_after: float | None = None, absent: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.absent = absent
 
 
 class BadReply(CallError):

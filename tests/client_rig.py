@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from opper_batch.budget import Budget
-from opper_batch.client import Client, Gate, Gateway, HttpxTransport, StepRules
+from opper_batch.client import Client, Gate, Gateway, StepRules, network
 from opper_batch.client.artifacts import Artifacts, Polling
 from opper_batch.columns import Columns
 from opper_batch.ledger import Journal, Known, Ledger
@@ -51,17 +51,17 @@ class Rig:
         polling: Polling = QUICK,
         chance: float = 0.0,
         seconds: float = 30.0,
-        gate: type[Gate] = Gate,
+        gate: Callable[[Pace], Gate] = Gate,
     ) -> None:
         self.path, self.folder = folder / "ledger.sqlite", folder / "artifacts"
         self.columns = Columns.parse(columns or TICKET)
         fields = {"name": "triage", "instructions": "Triage.", "output_schema": self.columns.json_schema}
         self.template = Template(fields, origin="sandbox")
         self.gateway = Gateway.at(url, key=KEY, sandbox=True)
-        self.transport = HttpxTransport(direct=True, seconds=seconds)
+        self.transport = network(direct=True, seconds=seconds)
         self.gate = gate(pace or Pace(concurrency=8))
         self.budget = Budget(cap)
-        self.ledger = Ledger(self.path)
+        self.ledger = Ledger(self.path, patience=0.2)
         self.ledger.begin(origin="sandbox", options={})
         self.client = Client(
             StepRules(self.template, self.columns, repair),

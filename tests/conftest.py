@@ -7,11 +7,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from crashing import Starter, starting
 from program import KEY, Program
 
 from opper_batch.sandbox import Sandbox, Script
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def limits(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is learned of limits is kept in a folder of the test's own, never in the user's."""
+    folder = tmp_path_factory.mktemp("limits")
+    monkeypatch.setenv("OPPER_BATCH_LIMITS", str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -51,3 +60,10 @@ def gateway(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 @pytest.fixture
 def program(here: Path) -> Program:
     return Program()
+
+
+@pytest.fixture(scope="session")
+def starter() -> Iterator[Starter]:
+    """The command line, started by forking."""
+    with starting() as starter:
+        yield starter

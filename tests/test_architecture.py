@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "opper_batch"
 FLOORS = [
     {"errors", "text"},
     {"records", "columns", "inputs", "pace", "budget", "seen"},
-    {"protocol", "sources", "sinks", "ledger", "pipeline"},
+    {"protocol", "sources", "sinks", "ledger", "pipeline", "quotas"},
     {"client", "calls", "report", "sandbox"},
     {"projection", "engines"},
     {"runs"},
@@ -27,6 +27,7 @@ FLOOR = {part: number for number, floor in enumerate(FLOORS) for part in floor}
 HOMES = {
     "tenacity": {"client"},
     "httpx": {"client"},
+    "httptools": {"client"},
     "sqlite3": {"ledger", "seen"},
     "click": {"cli"},
     "rich": {"cli"},

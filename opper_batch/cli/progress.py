@@ -6,7 +6,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 
@@ -80,10 +80,16 @@ class _PlainLines:
         now, rate = time.monotonic(), self._rate.after(progress)
         if progress.step != self._step:
             self._step, self._told = progress.step, now
-            click.echo(f"{self._name}: step {progress.step}, {progress.total_rows:,} rows", err=True)
+            _say(f"{self._name}: step {progress.step}, {progress.total_rows:,} rows")
         elif now - self._told >= _EVERY_SECONDS:
             self._told = now
-            click.echo(f"{self._name}: {progress.step}: {line(progress, rate)}", err=True)
+            _say(f"{self._name}: {progress.step}: {line(progress, rate)}")
+
+
+def _say(text: str) -> None:
+    """To whoever still listens: that nobody does is no reason to stop a run."""
+    with suppress(OSError):
+        click.echo(text, err=True)
 
 
 @contextmanager

@@ -25,10 +25,21 @@ if TYPE_CHECKING:
     "--rpm", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Requests per minute at most."
 )
 @click.option(
+    "--tpm", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Tokens per minute at most."
+)
+@click.option(
     "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before this much is spent."
 )
 @click.option(
     "--deadline", type=Duration(), metavar="TIME", help="Send nothing after so long (90s, 30m, 2h)."
+)
+@click.option(
+    "--grace",
+    type=Duration(),
+    default="20s",
+    metavar="TIME",
+    show_default=True,
+    help="Time for calls in flight to end when the run is interrupted or late.",
 )
 @click.option(
     "--max-failed", default="0", metavar="N|P%", show_default=True, help="Failed rows that still exit with 0."
@@ -39,14 +50,16 @@ if TYPE_CHECKING:
 @click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing unless something is wrong.")
-def run(path: str, rpm: float | None, as_json: bool, quiet: bool, **options: Any) -> int:
+def run(path: str, rpm: float | None, tpm: float | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Call what is missing, publish the result, and report. Running again goes on."""
     from opper_batch.cli.progress import shown_progress
     from opper_batch.runs import Options, execute
 
     pipeline = load(path)
     with shown_progress(pipeline.name, quiet=quiet) as progress:
-        ended = execute(pipeline, Options(requests_per_minute=rpm, progress=progress, **options))
+        ended = execute(
+            pipeline, Options(requests_per_minute=rpm, tokens_per_minute=tpm, progress=progress, **options)
+        )
     if not (ended.error is None or isinstance(ended.error, OpperBatchError | KeyboardInterrupt)):
         raise ended.error
     with suppress(BrokenPipeError):  # whoever read our output has gone; the exit code still tells

@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 from opper_batch.budget import Budget
 from opper_batch.client.artifacts import Artifacts
 from opper_batch.client.exchange import exchange
-from opper_batch.client.gate import LONGEST_PAUSE_SECONDS, Gate, GateClosed
+from opper_batch.client.gate import Gate, GateClosed
 from opper_batch.client.gateway import Gateway
 from opper_batch.client.tally import Tally
 from opper_batch.client.transport import Request, Transport
@@ -44,6 +44,7 @@ ATTEMPTS = 3
 ROW_SECONDS = 3600.0
 _FIRST_BACKOFF = 0.5
 _LONGEST_BACKOFF = 60.0
+_TELLING = 0.25  # until others have told whether it is an outage, for which no attempts are used up
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,25 +151,27 @@ class Client:
     async def _attempt(self, call: Call, tally: Tally) -> Outcome | Reply:
         """One request; an answer that fits or finally does not is an outcome, a 202 a reply to poll."""
         body = self._rules.template.body(call.input, problems=tally.problems)
-        expected = len(body) / 4
         first = not tally.tries
         if not first:
             await self.gate.enter(again=True)
         tally.tries += 1
-        beyond = 0.0
-        self.gate.expect(expected)
+        sent, used = self.gate.expect(len(body) / 4), None
         try:
             if first:
                 await self._journal.intend(call.key)
             reply = await self._posted(body, tally)
-            beyond = (reply.usage.tokens or expected) - expected
+            used = reply.usage.tokens
             if reply.operations:
                 tally.begun = reply
                 await self._journal.pend(call.key, reply)
                 return reply
             return await self._judged(reply, tally)
+        except Throttled as error:
+            used = 0
+            tally.wait = self.gate.throttled(sent, error.retry_after)
+            raise
         finally:
-            self.gate.leave(tokens=beyond)
+            self.gate.leave(sent, used=used)
 
     async def _posted(self, body: bytes, tally: Tally) -> Reply:
         request = Request("POST", self._gateway.url(CALL_PATH), self._gateway.headers, body)
@@ -176,21 +179,33 @@ class Client:
         try:
             response = await exchange(self._gateway, self._transport, request)
             tally.body = response.body
+            self.gate.heard(response.headers)
             reply = decode(response.status, response.headers, response.body)
-        except Throttled as error:
+        except Throttled:
             tally.throttled += 1
-            self.gate.pause(error.retry_after or self._jittered(2 * _FIRST_BACKOFF, tally.throttled))
+            self.gate.answered()
             raise
         except AccessRefused:
             self.gate.close()  # before anybody takes this call's place
             raise
         except CallError as error:
             tally.attempted(paid=error.paid)
+            self._note(error)
             raise
         finally:
             tally.latency_ms = round(1000 * (self._clock() - sent))
         tally.attempted(paid=True)
+        self.gate.answered()
         return reply
+
+    def _note(self, error: CallError) -> None:
+        """What a fault says of the gateway; raises RunStopped when it is more than a run should bear."""
+        if error.absent:
+            self.gate.unanswered(error.message)
+        else:
+            self.gate.answered()
+        if isinstance(error, ServerFault) and error.retry_after:
+            self.gate.pause(error.retry_after)
 
     async def _polled(self, reply: Reply, tally: Tally) -> Outcome:
         """Wait for all operations of a 202; one that gave JSON gave the answer itself."""
@@ -238,18 +253,21 @@ class Client:
             return True
         if isinstance(error, BadOutput):
             return True  # raised by judged only when it is to be repaired
+        if not error.paid and self.gate.outage.on:
+            return True  # nothing left, since nobody was there
         return error.retryable and tally.all_attempts < ATTEMPTS
 
     def _repairable(self, tally: Tally) -> bool:
         return tally.repairs < self._rules.repair and tally.all_attempts < ATTEMPTS
 
     def _backoff(self, error: BaseException | None, tally: Tally) -> float:
-        """Full jitter; a throttled call waits at the gate instead, a repair does not wait."""
-        if isinstance(error, Throttled | BadOutput):
+        """Full jitter; where the gateway said how long, a call waits at the gate; a repair does not wait."""
+        if isinstance(error, Throttled):
+            return tally.wait
+        if isinstance(error, BadOutput) or (isinstance(error, ServerFault) and error.retry_after):
             return 0.0
-        if isinstance(error, ServerFault) and error.retry_after:
-            return min(error.retry_after, LONGEST_PAUSE_SECONDS)
-        return self._jittered(_FIRST_BACKOFF, tally.all_attempts)
+        absent = isinstance(error, CallError) and error.absent
+        return max(_TELLING if absent else 0.0, self._jittered(_FIRST_BACKOFF, tally.all_attempts))
 
     def _jittered(self, first: float, times: int) -> float:
         return self._chance() * min(_LONGEST_BACKOFF, first * 2.0 ** min(times, 10))

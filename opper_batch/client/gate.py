@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from opper_batch.errors import RunStopped
-from opper_batch.pace import Pace
+from opper_batch.pace import Outage, Pace, Sent
+from opper_batch.quotas import Quotas
 
 LONGEST_PAUSE_SECONDS = 600.0
 
@@ -21,9 +22,13 @@ class GateClosed(Exception):
 class Gate:
     """Lets calls pass as ``pace`` allows; a call holds its place from ``enter`` to ``leave``."""
 
-    def __init__(self, pace: Pace, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, pace: Pace, *, outage: Outage | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.pace = pace
+        self.outage = outage or Outage()
         self._clock = clock
+        self._quotas = Quotas()
         self._again: deque[asyncio.Future[None]] = deque()
         self._fresh: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -44,22 +49,51 @@ class Gate:
                 self.leave()
             raise
 
-    def expect(self, tokens: float) -> None:
-        """The call that has entered will use about so many tokens."""
-        self.pace.expect(self._clock(), tokens)
+    def expect(self, tokens: float) -> Sent:
+        """The call that has entered is sent now and will use about so many tokens."""
+        return self.pace.expect(self._clock(), tokens)
 
-    def leave(self, *, tokens: float = 0.0) -> None:
-        """Give the place back; ``tokens`` were used beyond those expected."""
-        self.pace.returned(self._clock(), tokens=tokens)
+    def throttled(self, sent: Sent, retry_after: float | None) -> float:
+        """The request got a 429; ``leave`` is still to come. Gives the seconds that only this call waits.
+
+        Usually they are 0: all wait, as the gateway says and the rate that was learned allows. More than ten
+        minutes close the gate and raise RunStopped.
+        """
+        self._check(retry_after or 0.0)
+        heeded = self.pace.refused(self._clock(), sent, retry_after)
+        return 0.0 if heeded else retry_after or 0.0
+
+    def answered(self) -> None:
+        """Whatever the answer is, the gateway is there."""
+        self.outage.answered()
+
+    def unanswered(self, reason: str) -> None:
+        """Nobody was there; when that goes on, calls leave one by one until somebody is again.
+
+        After ten minutes of it closes the gate and raises RunStopped.
+        """
+        now = self._clock()
+        self.outage.faulted(now)
+        if self.outage.exhausted(now):
+            self.close()
+            minutes = self.outage.patience / 60
+            raise RunStopped(
+                f"the gateway has been out for {minutes:.3g} minutes ({reason}); run again to go on"
+            )
+
+    def heard(self, headers: Mapping[str, str]) -> None:
+        """A reply came with these headers, which may say what the gateway allows."""
+        if quota := self._quotas.heard(headers):
+            self.pace.know(requests=quota.requests, tokens=quota.tokens)
+
+    def leave(self, sent: Sent | None = None, *, used: float | None = None) -> None:
+        """Give the place back; the request ``sent``, if it was, used so many tokens (None: as expected)."""
+        self.pace.returned(self._clock(), sent, used=used)
         self._advance()
 
     def pause(self, seconds: float) -> None:
         """Nothing passes for ``seconds``; more than ten minutes close the gate and raise RunStopped."""
-        if seconds > LONGEST_PAUSE_SECONDS:
-            self.close()
-            raise RunStopped(
-                f"the gateway asks to wait {seconds:.0f} s before the next call; run again then to go on"
-            )
+        self._check(seconds)
         self.pace.pause(self._clock(), seconds)
 
     async def sleep(self, seconds: float) -> None:
@@ -72,7 +106,8 @@ class Gate:
     @property
     def paused_for(self) -> float:
         """Seconds until sending goes on; 0 when it is not paused."""
-        return max(0.0, self.pace.paused_until - self._clock())
+        now = self._clock()
+        return max(0.0, self.pace.paused_until - now, self.outage.wait(now))
 
     def close(self) -> None:
         """Nobody passes any more; those who wait are told by GateClosed."""
@@ -84,6 +119,13 @@ class Gate:
                     turn.set_exception(GateClosed())
         self._advance()
 
+    def _check(self, seconds: float) -> None:
+        if seconds > LONGEST_PAUSE_SECONDS:
+            self.close()
+            raise RunStopped(
+                f"the gateway asks to wait {seconds:.0f} s before the next call; run again then to go on"
+            )
+
     def _advance(self) -> None:
         """Let pass who may, and come back when the next one may; no timer runs when nobody waits."""
         if self._timer:
@@ -94,10 +136,11 @@ class Gate:
                 queue.popleft()
                 continue
             now = self._clock()
-            wait = self.pace.wait(now)
+            wait = max(self.pace.wait(now), self.outage.wait(now))
             if wait > 0:
                 if wait != float("inf"):  # else the next one that leaves makes room
                     self._timer = asyncio.get_running_loop().call_later(wait, self._advance)
                 return
             self.pace.sent(now)
+            self.outage.sent(now)
             queue.popleft().set_result(None)

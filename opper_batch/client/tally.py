@@ -18,6 +18,7 @@ class Tally:
         self.free = free  # nothing can have been charged so far
         self.body: bytes | None = None
         self.latency_ms: int | None = None
+        self.wait = 0.0  # seconds that it waits by itself after its last 429
         self.problems: tuple[tuple[str, str], ...] = ()
         self.artifacts: tuple[Artifact, ...] = ()
         self.begun: Reply | None = None  # the 202 that is waited for: paid, and not recorded yet

@@ -32,10 +32,11 @@ _SLICE_SECONDS = 0.25
 class LocalEngine:
     """Asks calls through ``client``. Unless ``proven``, calls go one by one until one is answered.
 
-    ``deadline`` is in seconds from now; past it no call is begun, and RunStopped is raised if one was left.
-    When the caller is interrupted, what is in flight has ``grace`` seconds to end; a second interrupt ends it
-    at once. ``most_open`` bounds the calls begun and not over, those waiting for a 202 or for another try
-    included. ``waiting`` is called on the caller's thread a few times a second while nothing ends.
+    ``deadline`` is in seconds from now; past it nothing is sent, what is in flight has ``grace`` seconds to
+    end, and RunStopped is raised if a call was left. When the caller is interrupted, what is in flight has
+    ``grace`` seconds too; a second interrupt ends it at once. ``most_open`` bounds the calls begun and not
+    over, those waiting for a 202 or for another try included. ``waiting`` is called on the caller's thread a
+    few times a second while nothing ends.
     """
 
     def __init__(
@@ -58,7 +59,13 @@ class LocalEngine:
 
     def outcomes(self, calls: Iterable[Call]) -> Generator[Outcome, None, None]:
         source = iter(calls)
-        flight = _Flight(self._client, proven=self._proven, ends=self._ends, most_open=self._most_open)
+        flight = _Flight(
+            self._client,
+            proven=self._proven,
+            ends=self._ends,
+            grace=self._grace,
+            most_open=self._most_open,
+        )
         flight.start()
         try:
             while not flight.over:
@@ -76,11 +83,14 @@ class LocalEngine:
 class _Flight:
     """One use of the engine: the thread, its loop, and the two queues between the threads."""
 
-    def __init__(self, client: Client, *, proven: bool, ends: float | None, most_open: int) -> None:
+    def __init__(
+        self, client: Client, *, proven: bool, ends: float | None, grace: float, most_open: int
+    ) -> None:
         self.reason: Exception | None = None
         self._client = client
         self._stopping = Stopping(proven=proven)
         self._ends = ends
+        self._grace = grace
         self._most_open = most_open
         self._drawn: deque[Call | None] = deque()
         self._hungry = False
@@ -155,6 +165,7 @@ class _Flight:
             left = self._ends - time.monotonic()
             self._late = left <= 0  # at once: a timer would let the first call begin
             self._loop.call_later(left, self._expire)
+            self._loop.call_later(left + self._grace, self._give_up)
         try:
             while (call := await self._next()) is not None:
                 self._admitting = True
@@ -223,7 +234,8 @@ class _Flight:
         try:
             outcome = await self._client.call(call, reserved=reserved)
         except GateClosed:
-            return
+            if self._late:
+                self._halt(late())
         except AccessRefused as error:
             self._halt(no_access(error))
         except Exception as error:
@@ -256,10 +268,18 @@ class _Flight:
             self._stopping.prove()
 
     def _expire(self) -> None:
-        """The deadline has passed: stops what was still to begin; calls in flight that are the last end."""
+        """The deadline has passed: nothing more is sent; calls in flight that are the last may end."""
         self._late = True
         if self._admitting or self._fed - self._taken - self._exhausted > 0:
             self._halt(late())
+        else:
+            self._client.gate.close()
+
+    def _give_up(self) -> None:
+        """What is still in flight so long after the deadline is left in doubt, for the next run."""
+        if self._begun:
+            self._halt(late())
+            self._cancel()
 
     def _halt(self, reason: Exception | None) -> None:
         """Nothing more is sent; what is in flight goes on, what waits is left for the next run."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from opper_batch.budget import Budget
 from opper_batch.calls import Asking, Policy, Step
-from opper_batch.client import Client, Gate, Gateway, HttpxTransport, StepRules
+from opper_batch.client import Client, Gate, Gateway, StepRules, network
 from opper_batch.client.artifacts import Artifacts
+from opper_batch.client.commons import Commons
 from opper_batch.engines import LocalEngine
 from opper_batch.errors import DefinitionError, RunStopped, SinkError, SourceError
 from opper_batch.ledger import Ledger, RunRecord, View
@@ -26,7 +27,6 @@ from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import Setting, resolve
 
-DEFAULT_CONCURRENCY = 32
 INTERRUPTED = 130
 _TELL_SECONDS = 0.2
 
@@ -52,7 +52,8 @@ def execute(pipeline: Pipeline, options: Options) -> Ended:
         ledger = stack.enter_context(Ledger(setting.ledger_path))
         view = stack.enter_context(ledger.view())
         ledger.begin(origin=setting.origin, options=options.said())
-        run = _Run(setting, options, target, ledger, view)
+        commons = stack.enter_context(_commons(target, options))
+        run = _Run(setting, options, target, ledger, view, commons)
         counts, error = run.through()
         summary = run.summary(counts, error)
         ledger.finish(
@@ -65,7 +66,13 @@ class _Run:
     """The parts of one run, joined."""
 
     def __init__(
-        self, setting: Setting, options: Options, target: Gateway, ledger: Ledger, view: View
+        self,
+        setting: Setting,
+        options: Options,
+        target: Gateway,
+        ledger: Ledger,
+        view: View,
+        commons: Commons | None,
     ) -> None:
         self._setting = setting
         self._options = options
@@ -78,10 +85,13 @@ class _Run:
         )
         limits = setting.pipeline.limits
         self._pace = Pace(
-            concurrency=options.concurrency or limits.concurrency or DEFAULT_CONCURRENCY,
+            concurrency=options.concurrency or limits.concurrency,
             requests_per_minute=options.requests_per_minute or limits.requests_per_minute,
-            tokens_per_minute=limits.tokens_per_minute,
+            tokens_per_minute=options.tokens_per_minute or limits.tokens_per_minute,
+            learned=commons.learned if commons else None,
+            commons=commons,
         )
+        self._commons = commons
         cap = options.max_cost if options.max_cost is not None else limits.max_cost
         self._budget = Budget(cap, paid=view.spent()[0])
 
@@ -96,6 +106,9 @@ class _Run:
             KeyboardInterrupt,
         ) as error:  # whatever it is, the ledger is told before it goes on
             return None, error
+        finally:
+            if self._commons:
+                self._commons.keep(self._pace.learned)
 
     def summary(self, counts: Counts | None, error: BaseException | None) -> Summary:
         published = self._setting.sink if error is None else None
@@ -123,6 +136,7 @@ class _Run:
             client,
             proven=self._view.totals(template=self._view.template(step.template.digest)).ok > 0,
             deadline=self._seconds_left(),
+            grace=self._options.grace,
             waiting=lambda: self._tell(step, asking, gate, began),
         )
         self._tell(step, asking, gate, began, now=True)
@@ -135,7 +149,7 @@ class _Run:
     def _client(self, step: Step, gate: Gate) -> Client:
         template = step.template
         journal = self._ledger.journal(step=step.name, digest=template.digest, fields=template.fields)
-        transport = HttpxTransport(direct=self._gateway.is_loopback)
+        transport = network(direct=self._gateway.is_loopback)
         return Client(
             StepRules(template, step.columns, step.spec.repair),
             gateway=self._gateway,
@@ -204,6 +218,17 @@ def _sandboxed(options: Options) -> Iterator[Options]:
 
     with Sandbox() as sandbox:
         yield replace(options, sandbox=sandbox)
+
+
+@contextmanager
+def _commons(target: Gateway, options: Options) -> Iterator[Commons | None]:
+    """What is known of the key's limit; the sandbox of a run ends with it, and its limit is nobody's."""
+    commons = None if options.sandbox else Commons.join(target.origin, target.key)
+    try:
+        yield commons
+    finally:
+        if commons:
+            commons.leave()
 
 
 def _exit_code(error: BaseException | None, counts: Counts | None, kept: int, options: Options) -> int:

@@ -7,12 +7,15 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from opper_batch.engines import GRACE_SECONDS
 from opper_batch.errors import DefinitionError
 
 if TYPE_CHECKING:
     from opper_batch.sandbox import Sandbox
 
+_NUMBERS = ("limit", "concurrency", "requests_per_minute", "tokens_per_minute", "deadline", "max_cost")
 _UNSAID = ("progress", "sandbox")
+_FROM_ZERO = ("max_cost", "grace")
 
 
 class Progress(NamedTuple):
@@ -45,8 +48,10 @@ class Options:
     base_url: str | None = None
     concurrency: int | None = None
     requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
     max_cost: float | None = None
     deadline: float | None = None
+    grace: float = GRACE_SECONDS
     max_failed: float | str = 0
     retry_failed: bool = True
     refresh: bool = False
@@ -54,7 +59,7 @@ class Options:
     progress: Callable[[Progress], None] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("limit", "concurrency", "requests_per_minute", "deadline", "max_cost"):
+        for name in _NUMBERS:
             self._check_number(name, getattr(self, name))
         self.allows(0, 0)
 
@@ -64,9 +69,9 @@ class Options:
         kinds = int if name in ("limit", "concurrency") else (int, float)
         if isinstance(value, bool) or not isinstance(value, kinds):
             raise DefinitionError(f"{name} = {value!r}: must be a {'whole ' if kinds is int else ''}number")
-        if not (value >= 0 if name == "max_cost" else value > 0):
+        if not (value >= 0 if name in _FROM_ZERO else value > 0):
             raise DefinitionError(
-                f"{name} = {value}: must be {'0 or more' if name == 'max_cost' else 'above 0'}"
+                f"{name} = {value}: must be {'0 or more' if name in _FROM_ZERO else 'above 0'}"
             )
 
     def allows(self, failed: int, rows: int) -> bool:

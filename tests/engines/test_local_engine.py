@@ -8,16 +8,19 @@ import signal
 import threading
 import time
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pytest
-from client_rig import Rig, Stub, ok, pending, says, status
+from client_rig import Rig, Stub, ok, pending, reset, says, status
+from starlette.requests import Request
+from starlette.responses import Response
 
+from opper_batch.client import Gate
 from opper_batch.engines import LocalEngine
 from opper_batch.errors import MachineError, OpperBatchError, Refused, RunStopped
-from opper_batch.pace import Pace
+from opper_batch.pace import Outage, Pace
 from opper_batch.records import Call, Outcome
 from opper_batch.sandbox import Sandbox
 
@@ -309,17 +312,53 @@ def test_a_forbidden_model_is_refused(stub: Stub, rig: Rigs) -> None:
     assert "model not allowed" in error.message
 
 
-@pytest.mark.parametrize(("proven", "least"), [(False, 3), (True, 20)])
-def test_a_gateway_that_does_not_answer_stops_the_run(
-    rig: Rigs, sandbox: Sandboxes, proven: bool, least: int
-) -> None:
+def test_a_gateway_that_answers_not_even_the_first_calls_stops_the_run(rig: Rigs, sandbox: Sandboxes) -> None:
     running = sandbox(dropped=1.0)
     client = rig(running.url, pace=Pace(concurrency=4))
-    outcomes, error = stopped(client, questions(client, 500), proven=proven)
+    outcomes, error = stopped(client, questions(client, 500))
     assert isinstance(error, RunStopped)
     assert "does not answer" in error.message
-    assert least <= len(outcomes) <= least + 4
-    assert 3 * least <= len(running.journal.calls) <= 3 * (least + 4)
+    assert len(outcomes) == 3
+    assert len(running.journal.calls) == 9
+
+
+def patient(seconds: float) -> Callable[[Pace], Gate]:
+    """A gate that bears an outage of so many seconds."""
+    return lambda pace: Gate(pace, outage=Outage(patience=seconds))
+
+
+def test_an_outage_is_borne_for_as_long_as_there_is_patience(rig: Rigs, sandbox: Sandboxes) -> None:
+    running = sandbox(dropped=1.0)
+    client = rig(running.url, pace=Pace(concurrency=4), gate=patient(2.0))
+    outcomes, error = stopped(client, questions(client, 500), proven=True)
+    assert isinstance(error, RunStopped)
+    assert "the gateway has been out for" in error.message
+    assert outcomes == [], "no row fails for it"
+    # Ten until it is noticed, those on their way then, and a look after 1 and after 2 more seconds.
+    assert len(running.journal.calls) <= 10 + 4 + 2
+
+
+def over_time(calls: list[Call], *, seconds: float) -> Iterator[Call]:
+    for call in calls:
+        time.sleep(seconds / len(calls))
+        yield call
+
+
+@pytest.mark.parametrize("kind", ["reset", "503"])
+def test_after_an_outage_the_run_goes_on_and_no_row_has_failed(rig: Rigs, stub: Stub, kind: str) -> None:
+    begins = time.monotonic() + 0.5
+    over = begins + 2.0
+
+    def answer(request: Request) -> Response | Awaitable[Response]:
+        if not begins < time.monotonic() < over:
+            return ok()
+        return says(503) if kind == "503" else reset(request)
+
+    client = rig(stub.calls(answer).url, pace=Pace(concurrency=8))
+    outcomes = list(LocalEngine(client.client).outcomes(over_time(questions(client, 300), seconds=1.5)))
+    assert [outcome.error for outcome in outcomes] == [None] * 300
+    assert max(outcome.attempts for outcome in outcomes) <= 3
+    assert len(stub.posts) <= 300 + 10 + 8 + 3
 
 
 def test_past_the_deadline_nothing_more_is_sent(sandbox: Sandboxes, rig: Rigs) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opper_batch.pace import Gcra, Pace
+from opper_batch.pace import Gcra, Learned, Pace, Sent
 
 GAPS = st.lists(st.floats(0, 40), min_size=1, max_size=40)
 
@@ -19,18 +19,18 @@ def departures(pace: Pace, gaps: Iterable[float], *, start: float = 0.0, tokens:
     """When requests leave that come ``gaps`` seconds after the one before, each as early as it may."""
     now, times = start, []
     for gap in gaps:
-        now = leave(pace, now + gap, tokens=tokens)
-        pace.returned(now)
+        sent = leave(pace, now + gap, tokens=tokens)
+        now = sent.at
+        pace.returned(now, sent)
         times.append(now)
     return times
 
 
-def leave(pace: Pace, now: float, *, tokens: float = 0.0) -> float:
+def leave(pace: Pace, now: float, *, tokens: float = 0.0) -> Sent:
     while (wait := pace.wait(now)) > 0:
         now = max(now + wait, math.nextafter(now, math.inf))
     pace.sent(now)
-    pace.expect(now, tokens)
-    return now
+    return pace.expect(now, tokens)
 
 
 def most_in_a_window(times: list[float], seconds: float) -> int:
@@ -125,9 +125,9 @@ def test_no_burst_follows_a_pause() -> None:
 def test_tokens_given_back_during_a_pause_do_not_end_it() -> None:
     pace = Pace(concurrency=2, tokens_per_minute=60_000)
     pace.sent(0)
-    pace.expect(0, 50_000)
+    sent = pace.expect(0, 50_000)
     pace.pause(1, 30)
-    pace.returned(2, tokens=-50_000)
+    pace.returned(2, sent, used=0)
     assert pace.wait(2) == pytest.approx(29)
 
 
@@ -136,8 +136,9 @@ def test_tokens_given_back_during_a_pause_do_not_end_it() -> None:
 def test_tokens_stay_within_their_limit_by_one_request_at_most(limit: int, sizes: list[int]) -> None:
     pace, now, sent = Pace(concurrency=1, tokens_per_minute=limit), 0.0, []
     for size in sizes:
-        now = leave(pace, now, tokens=size)
-        pace.returned(now)
+        went = leave(pace, now, tokens=size)
+        now = went.at
+        pace.returned(now, went)
         sent.append((now, size))
     for begin, _ in sent:
         assert sum(size for time, size in sent if begin <= time < begin + 60) <= limit + max(sizes)
@@ -146,8 +147,8 @@ def test_tokens_stay_within_their_limit_by_one_request_at_most(limit: int, sizes
 def test_tokens_beyond_the_estimate_delay_the_next_request_and_unused_ones_hasten_it() -> None:
     def next_after(used: float) -> float:
         pace = Pace(concurrency=1, tokens_per_minute=60_000 / 0.99)
-        leave(pace, 0.0, tokens=2000)
-        pace.returned(1.0, tokens=used - 2000)
+        sent = leave(pace, 0.0, tokens=2000)
+        pace.returned(1.0, sent, used=used)
         return 1.0 + pace.wait(1.0)
 
     assert next_after(2000) == pytest.approx(1.75, abs=0.01)
@@ -157,6 +158,82 @@ def test_tokens_beyond_the_estimate_delay_the_next_request_and_unused_ones_haste
 
 def test_a_reply_that_claims_absurdly_many_tokens_holds_up_a_minute_at_most() -> None:
     pace = Pace(concurrency=1, tokens_per_minute=60_000)
-    leave(pace, 0.0, tokens=10)
-    pace.returned(1.0, tokens=9e15)
+    pace.returned(1.0, leave(pace, 0.0, tokens=10), used=9e15)
     assert 55 < pace.wait(1.0) < 62
+
+
+def refuse(pace: Pace, now: float, wait: float | None) -> float:
+    """Send a request as early as it may leave, have it refused 50 ms later; when that was."""
+    sent = leave(pace, now)
+    pace.refused(sent.at + 0.05, sent, wait)
+    pace.returned(sent.at + 0.05, sent)
+    return sent.at + 0.05
+
+
+def test_after_a_429_nothing_leaves_as_long_as_it_says_and_no_burst_follows() -> None:
+    pace = Pace()
+    departures(pace, [0.02] * 200)
+    now = refuse(pace, 4.0, 2.0)
+    times = departures(pace, [0.0] * 60, start=now)
+    assert times[0] >= now + 2.0
+    rate = pace.learner.rate
+    assert most_in_a_window(times, 0.2) <= 0.2 * rate * 1.1 + 2
+
+
+@pytest.mark.parametrize("wait", [None, 0.0, 0.001])
+def test_each_refusal_in_a_row_makes_the_next_one_come_later(wait: float | None) -> None:
+    pace, now, gaps = Pace(), 0.0, []
+    for _ in range(8):
+        before, now = now, refuse(pace, now, wait)
+        gaps.append(now - before)
+    assert gaps[1:] == sorted(gaps[1:])
+    assert gaps[1] > 0.2
+    assert 1.0 <= gaps[-1] < 3.0
+
+
+def test_only_a_request_sent_after_the_last_cut_cuts_again() -> None:
+    pace = Pace()
+    departures(pace, [0.01] * 300)
+    under_way = [leave(pace, 3.5) for _ in range(8)]
+    pace.refused(3.55, under_way[0], None)
+    rate = pace.learner.rate
+    for sent in under_way[1:]:
+        pace.refused(3.56, sent, None)
+        assert pace.learner.rate == rate
+    pace.refused(4.0, leave(pace, 3.6), None)
+    assert pace.learner.rate < rate
+
+
+def test_a_stated_limit_is_held_and_the_users_own_counts_if_it_is_less() -> None:
+    pace = Pace()
+    pace.know(requests=100)
+    assert pace.learner.rate == pytest.approx(99)
+    pace.know(requests=200)
+    assert pace.learner.rate == pytest.approx(198)
+    told = Pace(requests_per_minute=600)
+    told.know(requests=100)
+    assert told.learner.rate == pytest.approx(9.9)
+    told.know(requests=1)
+    assert told.learner.rate == pytest.approx(0.99)
+
+
+def test_a_stated_limit_does_not_open_all_places() -> None:
+    pace = Pace()
+    pace.know(requests=1e6)
+    assert pace.places.open < 20
+
+
+def test_all_that_is_known_can_be_passed_on() -> None:
+    pace, other = Pace(), Pace()
+    departures(pace, [0.01] * 300)
+    refuse(pace, 3.5, 1.0)
+    other.learner.restore(pace.learner.numbers)
+    assert other.learner.numbers == pace.learner.numbers
+    assert other.learner.rate == pace.learner.rate < math.inf
+
+
+def test_what_was_learned_is_where_the_next_run_begins() -> None:
+    pace = Pace(learned=Learned(measured=50.0, share=0.0, places=100.0, cap=0.0))
+    assert pace.learner.rate == pytest.approx(49.5)
+    assert pace.learned == Learned(measured=50.0, share=0.0, places=100.0, cap=0.0)
+    assert "/100 of 512, 49.5/s" in repr(pace)

@@ -1,0 +1,38 @@
+"""The generic cell rate algorithm: one number says when the next unit may go."""
+
+from __future__ import annotations
+
+# Long enough that a busy event loop loses nothing, short enough that no gateway takes it for a flood.
+_BURST_SECONDS = 0.25
+
+
+class Gcra:
+    """``rate`` units a second, smoothly, with a small burst. The rate may change at any time."""
+
+    __slots__ = ("_burst_seconds", "burst", "due", "gap", "rate")
+
+    def __init__(self, rate: float, *, burst_seconds: float = _BURST_SECONDS) -> None:
+        self._burst_seconds = burst_seconds
+        self.due = float("-inf")  # when the next unit would go if there were no burst
+        self.turn_to(rate)
+
+    def turn_to(self, rate: float) -> None:
+        """From now on so many units a second; infinity is no limit."""
+        self.rate = rate
+        self.gap = 1 / rate
+        # At least one unit always fits, or a slow rate would never begin.
+        self.burst = max(self._burst_seconds, self.gap)
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next unit may go; 0 when it may go now."""
+        wait = self.due - self.burst + self.gap - now
+        return wait if wait > 0.0 else 0.0
+
+    def take(self, now: float, units: float = 1.0) -> None:
+        """Units leave at ``now``; negative units are given back."""
+        due = self.due
+        self.due = (due if due > now else now) + units * self.gap
+
+    def hold(self, until: float) -> None:
+        """Nothing before ``until``, and no burst right after it."""
+        self.due = max(self.due, until + self.burst - self.gap)

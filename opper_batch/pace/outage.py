@@ -1,0 +1,58 @@
+"""Tells an outage of the gateway from rows that it fails at, and says when to look whether it is over."""
+
+from __future__ import annotations
+
+FAULTS = 10  # so many requests in a row without an answer, while others wait, are no accident any more
+FIRST_WAIT = 1.0
+LONGEST_WAIT = 15.0
+PATIENCE_SECONDS = 600.0
+
+
+class Outage:
+    """While the gateway is out, requests leave one by one, 1, 2, 4 and so on to 15 seconds apart.
+
+    Calls that are tried again wait for their turn meanwhile and use up none of their attempts. A call that
+    fails again goes to the end of the queue, so the lone requests are of many calls and no row fails because
+    it was asked at the wrong time. ``patience`` is how many seconds without any answer are borne.
+    """
+
+    def __init__(self, *, patience: float = PATIENCE_SECONDS) -> None:
+        self.patience = patience
+        self._faults = 0
+        self._since = 0.0
+        self._wait = 0.0
+        self._next = float("-inf")
+
+    @property
+    def on(self) -> bool:
+        """Whether the gateway is taken to be out."""
+        return self._faults >= FAULTS
+
+    def wait(self, now: float) -> float:
+        """Seconds until a request may leave; 0 while there is no outage."""
+        return max(0.0, self._next - now) if self.on else 0.0
+
+    def sent(self, now: float) -> None:
+        """A request leaves: while the gateway is out, the next one later."""
+        if self.on:
+            self._next = now + self._wait
+            self._wait = min(2 * self._wait, LONGEST_WAIT)
+
+    def faulted(self, now: float) -> None:
+        """A request got no answer, or one that says that nobody is there."""
+        if not self._faults:
+            self._since = now
+        self._faults += 1
+        if self._faults == FAULTS:
+            self._wait, self._next = 2 * FIRST_WAIT, now + FIRST_WAIT
+
+    def answered(self) -> None:
+        """A request got an answer, whatever it says: the gateway is there."""
+        self._faults = 0
+
+    def exhausted(self, now: float) -> bool:
+        """Whether it has gone on for longer than is borne."""
+        return self.on and now - self._since >= self.patience
+
+    def __repr__(self) -> str:
+        return f"Outage(on={self.on}, faults={self._faults})"

@@ -1,0 +1,259 @@
+"""When the next request may leave: rate, places, tokens and pauses put together."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import inf, isnan
+from typing import NamedTuple, Protocol
+
+from opper_batch.pace.gcra import Gcra
+from opper_batch.pace.learner import HELD, Learner, Sent
+from opper_batch.pace.places import Places
+
+# Requests under way when nobody says how many: 300 calls a second at 1.4 s each need 420. More connections
+# than this would come near the 1,024 open files that many systems allow a process.
+CEILING = 512
+# The weight of one answer in the ratio of tokens used to tokens expected, and what is believed of one.
+_RATIO_WEIGHT = 0.05
+_RATIO_MOST = 5.0
+_LONGEST_PAUSE = 600.0  # whoever asks for more stops the run, so nobody has written more
+
+
+class Learned(NamedTuple):
+    """What one run tells the next: requests a second measured (0: no limit met), the share refused at random,
+    and how many places were of use (``cap``: how many the gateway allows, 0 when it does not say)."""
+
+    measured: float
+    share: float
+    places: float
+    cap: float
+
+
+class Commons(Protocol):
+    """What processes that share a limit hold in common; ``busy`` while there is another one."""
+
+    @property
+    def busy(self) -> bool: ...
+
+    def take(self) -> tuple[float, ...] | None:
+        """Lock it and read the numbers, None when there are none yet."""
+
+    def put(self, numbers: tuple[float, ...]) -> None:
+        """Write the numbers and unlock it."""
+
+
+class Pace:
+    """When the next request may leave.
+
+    ``concurrency`` is how many may be under way at most, found below CEILING when None. Rates are per minute;
+    None is no limit known. The order of calls for each request: ``wait`` until 0, ``sent``, ``expect``, then
+    ``refused`` if it was, and ``returned`` in any case.
+    """
+
+    def __init__(
+        self,
+        *,
+        concurrency: int | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        learned: Learned | None = None,
+        commons: Commons | None = None,
+    ) -> None:
+        self.concurrency = concurrency or CEILING
+        self.in_flight = 0
+        self.learner = Learner(most=HELD * requests_per_minute / 60 if requests_per_minute else inf)
+        self.places = Places(self.concurrency)
+        if requests_per_minute:
+            self.places.unlock()
+        if learned:
+            self._begin_with(learned)
+        self._commons = commons
+        self._told = self.learner.most
+        self._told_tokens = HELD * tokens_per_minute / 60 if tokens_per_minute else inf
+        self._slot: float | None = None  # when it is our turn, among processes that share
+        self._requests = Gcra(self.learner.rate)
+        self._tokens = Gcra(HELD * tokens_per_minute / 60) if tokens_per_minute else None
+        self._most_beyond = tokens_per_minute or 0.0
+        self._ratio = 1.0  # tokens used for each that was expected
+        self._numbers: deque[float] = deque()  # of requests that have a place and are about to leave
+        self._under_way = 0
+        self._refused = 0
+
+    @property
+    def paused_until(self) -> float:
+        return self.learner.paused_until
+
+    @property
+    def learned(self) -> Learned:
+        learner, places = self.learner, self.places
+        return Learned(learner.measured, learner.moods.share, places.open, places.cap)
+
+    def wait(self, now: float) -> float:
+        """Seconds until a request may leave; infinity while every place is taken."""
+        if self.in_flight >= self.places.open:
+            return inf
+        shared = self._commons is not None and self._commons.busy
+        wait = self._turn(now) if shared else self._requests.wait(now)
+        pause = self.learner.paused_until - now
+        if pause > wait:
+            wait = pause
+        if self._tokens:
+            wait = max(wait, self._tokens.wait(now))
+        return wait
+
+    def sent(self, now: float) -> None:
+        """A request takes its place and is about to leave."""
+        self.in_flight += 1
+        if self._slot is None:
+            self._take(now)
+        self._slot = None
+        self._numbers.append(self.learner.number)
+
+    def expect(self, now: float, tokens: float = 0.0) -> Sent:
+        """The request leaves and will use about so many tokens. Gives what the two below want."""
+        tokens *= self._ratio
+        if self._tokens:
+            self._take_tokens(now, tokens)
+        inside = self._under_way
+        self._under_way = inside + 1
+        number = self._numbers.popleft() if self._numbers else self.learner.number
+        return Sent(number, now, inside, self.places.is_record(inside), tokens)
+
+    def returned(self, now: float, sent: Sent | None = None, *, used: float | None = None) -> None:
+        """A request is over and used so many tokens (None: as expected); without ``sent`` it never left.
+
+        Of tokens a minute's worth is believed at most, or one absurd reply would hold up all for ever.
+        """
+        before, self.in_flight = self.in_flight, self.in_flight - 1
+        if sent is None:
+            if self._numbers:
+                self._numbers.pop()
+            return
+        self._under_way -= 1
+        if self._tokens and used is not None:
+            self._settle(now, sent, used)
+        if self._refused:
+            self._refused -= 1
+        else:
+            self.places.answered(before, limited=self.learner.measured > 0, may_probe=self.learner.may_probe)
+
+    def refused(self, now: float, sent: Sent, wait: float | None) -> bool:
+        """A 429 that says to wait so many seconds (None: says nothing); ``returned`` is still to come.
+
+        True when everybody waits with it; when False, chance refused it, and only it has to wait.
+        """
+        self._refused += 1
+        common = self._commons is not None and self._commons.busy
+        if common:
+            self._read(now)
+        tried, heeded = self.learner.rate, self.learner.moods.share == 0
+        if self.learner.refused(now, sent, wait or 0.0):
+            heeded = True
+            self._episode(now, sent, tried)
+        if wait and heeded:
+            self._requests.hold(self.learner.paused_until)
+            if self._tokens:
+                self._tokens.hold(self.learner.paused_until)
+        if common:
+            self._write()
+        return heeded
+
+    def know(self, *, requests: float | None = None, tokens: float | None = None) -> None:
+        """The gateway says how much it allows a second; what the user said counts if it is less.
+
+        The places still open one by one: a limit that is said and not true must not unleash anything.
+        """
+        if requests is not None:
+            self.learner.know(min(self._told, HELD * requests))
+            self._requests.turn_to(self.learner.rate)
+        if tokens is not None and self._told_tokens >= HELD * tokens:
+            self._tokens = self._tokens or Gcra(HELD * tokens)
+            self._tokens.turn_to(HELD * tokens)
+            self._most_beyond = 60 * tokens
+
+    def pause(self, now: float, seconds: float) -> None:
+        """Nothing leaves for ``seconds``, whoever asks."""
+        common = self._commons is not None and self._commons.busy
+        if common:
+            self._read(now)
+        learner = self.learner
+        learner.paused_until = max(learner.paused_until, now + seconds)
+        self._requests.hold(learner.paused_until)
+        if self._tokens:
+            self._tokens.hold(learner.paused_until)
+        if learner.rate == inf:  # no rate would keep those who waited from leaving all at once
+            self.places.start_over()
+        if common:
+            self._write()
+
+    def _take(self, now: float) -> None:
+        """The next request is counted and takes its share of the rate."""
+        requests, learner = self._requests, self.learner
+        learner.posted(now, binding=requests.due > now - 0.05)
+        if learner.rate != requests.rate:
+            requests.turn_to(learner.rate)
+        requests.take(now)
+
+    def _take_tokens(self, now: float, tokens: float) -> None:
+        assert self._tokens
+        common = self._commons is not None and self._commons.busy
+        if common:
+            self._read(now)
+        self._tokens.take(now, tokens)
+        if common:
+            self._write()
+
+    def _turn(self, now: float) -> float:
+        """Seconds until our turn. Each process draws one turn at a time, so all get on equally fast."""
+        if self._slot is None:
+            self._read(now)
+            self._slot = now + self._requests.wait(now)
+            self._take(self._slot)
+            self._write()
+        return self._slot - now
+
+    def _read(self, now: float) -> None:
+        """What the others have written, unless somebody has damaged it."""
+        numbers = self._commons.take() if self._commons else None
+        learner, requests = self.learner, self._requests
+        if not numbers or len(numbers) != 2 + len(learner.numbers) or any(map(isnan, numbers)):
+            return
+        requests.due = min(numbers[0], now + _LONGEST_PAUSE)
+        if self._tokens:
+            self._tokens.due = min(numbers[1], now + _LONGEST_PAUSE)
+        learner.restore(numbers[2:])
+        learner.paused_until = min(learner.paused_until, now + _LONGEST_PAUSE)
+        if learner.rate != requests.rate:
+            requests.turn_to(learner.rate)
+
+    def _write(self) -> None:
+        if self._commons:
+            tokens = self._tokens.due if self._tokens else -inf
+            self._commons.put((self._requests.due, tokens, *self.learner.numbers))
+
+    def _episode(self, now: float, sent: Sent, tried: float) -> None:
+        learner = self.learner
+        if self.places.episode(sent) and not learner.moods.testing:
+            learner.forgive(tried)
+        elif learner.rate == inf:
+            self.places.start_over()
+        else:
+            self.places.unlock()
+        self._requests.turn_to(learner.rate)
+        # However little it asks to wait: each refusal in a row makes the next one come later.
+        self._requests.hold(now + self._requests.gap)
+
+    def _settle(self, now: float, sent: Sent, used: float) -> None:
+        self._take_tokens(now, min(used - sent.tokens, self._most_beyond))
+        if used > 0 and sent.tokens > 0:
+            seen = min(_RATIO_MOST, max(1 / _RATIO_MOST, used / sent.tokens))
+            self._ratio *= 1 + _RATIO_WEIGHT * (seen - 1)
+
+    def _begin_with(self, learned: Learned) -> None:
+        self.learner.remember(learned.measured, learned.share)
+        self.places.open = max(self.places.open, min(learned.places, self.concurrency))
+        self.places.cap = int(learned.cap)
+
+    def __repr__(self) -> str:
+        rate = "any rate" if self.learner.rate == inf else f"{self.learner.rate:.3g}/s"
+        return f"Pace(in_flight={self.in_flight}/{self.places.open:.0f} of {self.concurrency}, {rate})"
