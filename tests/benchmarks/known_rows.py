@@ -25,6 +25,13 @@ from opper_batch.ledger import Ledger
 from opper_batch.pipeline import load
 from opper_batch.sources import open_source
 
+META = {
+    "cost": 0.0001,
+    "usage": {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15},
+    "models_used": ["openai/gpt-4o-mini"],
+    "trace_uuid": "6f3c0b1e-1111-4222-8333-444455556666",
+    "execution_ms": 100,
+}
 PIPELINE = """
 name = "known"
 [source]
@@ -61,7 +68,7 @@ def fill_ledger(folder: Path, origin: str, known: int) -> None:
         ledger.begin(origin=origin, options={})
         ledger.journal(step="tag", digest=step.template.digest, fields=step.template.fields)
         ledger.finish(exit_code=0, published=True, rows=known, summary={})
-    reply = json.dumps({"data": {"tag": "a", "score": 3}, "meta": {"cost": 0.0001}}).encode()
+    reply = json.dumps({"data": {"tag": "a", "score": 3}, "meta": META}).encode()
     insert = (
         "INSERT INTO outcomes (key, run, template, ok, final, reply, model, cost, input_tokens, "
         "output_tokens, latency_ms, attempts, throttled, at) "

@@ -1,0 +1,205 @@
+"""Rows a second and CPU a row, beside the script that was written by hand for the same work.
+
+The time of a run, and of the script, goes from the first request, as the gateway saw it, to the end of the
+process, its result published: what comes before has figures of its own. The CPU is all that the process used,
+its start included, user and system, over all threads.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks import gateway, stages, tables
+from tests.benchmarks.figure import Figure, Size
+from tests.benchmarks.measured import PROGRAM, Measured, RunFailed, folder, measured
+
+LATENCY = 0.3
+SCRIPT = "a script by hand"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run over ``rows`` rows: ``seconds`` from its first request to its end, ``whole`` from its start.
+
+    After ``filling`` seconds the most calls were in flight, ``most``; ``ending`` is from the last answer on.
+    """
+
+    rows: int
+    seconds: float
+    whole: float
+    cpu: float
+    filling: float
+    ending: float
+    most: int
+
+    @property
+    def rate(self) -> float:
+        return self.rows / self.seconds
+
+    @property
+    def cpu_ms(self) -> float:
+        return 1000 * self.cpu / self.rows
+
+
+class Bench:
+    """A folder with a table, and a lean gateway, for the program and for the script."""
+
+    def __init__(self, place: Path, at: gateway.Running, rows: int, concurrency: int) -> None:
+        self._place = place
+        self._gateway = at
+        self._concurrency = str(concurrency)
+        self.rows = rows
+        self.origin = tables.write(place, rows)
+        self._runs = 0
+
+    @property
+    def arguments(self) -> list[str]:
+        where = ["--base-url", self._gateway.url, "--concurrency", self._concurrency]
+        return ["run", "banking.toml", *where, "--json", "--quiet"]
+
+    def program(self, *, state: str | None = None) -> Ran:
+        """One run with a ledger of its own; what is learned of the gateway stays in ``state``."""
+        self._runs += 1
+        state_dir = self._place / f"ledgers{self._runs}"
+        command: list[str | Path] = [PROGRAM, *self.arguments, "--state-dir", state_dir]
+        ended = measured(command, cwd=self._place, home=self._home(state))
+        if ended.said["ok"] != self.rows:
+            raise RunFailed(f"of {self.rows} rows {ended.said['ok']} are ok: {ended.stdout[-500:]}")
+        return self._ran(ended)
+
+    def script(self) -> Ran:
+        self._runs += 1
+        places = ["rows.csv", f"reference{self._runs}.parquet", f"reference{self._runs}.sqlite"]
+        command = [sys.executable, "-m", "tests.benchmarks.reference", *places, self._gateway.url]
+        return self._ran(measured([*command, self._concurrency], cwd=self._place, home=self._home(None)))
+
+    def shares(self) -> str:
+        """Each stage's share of a run under the profiler."""
+        profile = self._place / "profile.json"
+        command: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.stages",
+            profile,
+            *self.arguments,
+        ]
+        measured(command, cwd=self._place, home=self._home(None))
+        found = sorted(stages.shares(profile).items(), key=lambda entry: -entry[1])
+        return ", ".join(f"{stage} {share:.0%}" for stage, share in found)
+
+    def _home(self, state: str | None) -> Path:
+        return self._place / (state or f"home{self._runs}")
+
+    def _ran(self, ended: Measured) -> Ran:
+        tally = self._gateway.tally()
+        if tally["calls"] != self.rows:
+            raise RunFailed(f"{self.rows} rows made {tally['calls']} calls")
+        return Ran(
+            rows=self.rows,
+            seconds=ended.ended - tally["first"],
+            whole=ended.seconds,
+            cpu=ended.cpu,
+            filling=tally["full"] - tally["first"],
+            ending=ended.ended - tally["last"],
+            most=tally["high_water"],
+        )
+
+
+def at_256(size: Size) -> list[Figure]:
+    """300 ms, 256 in flight: cold, with what the run before learned, and the CPU of both."""
+    rows, concurrency = size.of(10_000, 1_000), size.of(256, 64)
+    ideal = rows * LATENCY / concurrency
+    cold, learned, script = [], [], []
+    with folder() as place, gateway.lean(LATENCY) as at:
+        bench = Bench(place, at, rows, concurrency)
+        for turn in size.times("300 ms, 256 in flight"):
+            cold.append(bench.program(state=f"kept{turn}"))
+            learned.append(bench.program(state=f"kept{turn}"))
+            script.append(bench.script())
+    name = f"{rows:,} rows, 300 ms, {concurrency} in flight"
+    reached = [ideal / ran.seconds for ran in script]
+    return [
+        Figure(
+            name=f"{name}, cold",
+            values=[ideal / ran.seconds for ran in cold],
+            unit="of ideal",
+            least=0.85,
+            reference=reached,
+            against=SCRIPT,
+            note=f"{_rates(cold)}; the script {_rates(script)}; ideal {rows / ideal:.0f} rows/s; "
+            f"questions: {bench.origin}",
+        ),
+        Figure(
+            name=f"{name}, learned",
+            values=[ideal / ran.seconds for ran in learned],
+            unit="of ideal",
+            least=0.94,
+            reference=reached,
+            against=SCRIPT,
+            note=_rates(learned),
+        ),
+        Figure(
+            name=f"{name}, CPU",
+            values=[ran.cpu_ms for ran in cold + learned],
+            unit="ms/row",
+            most=0.6,
+            reference=[ran.cpu_ms for ran in script],
+            against=SCRIPT,
+        ),
+    ]
+
+
+def at_1024(size: Size) -> list[Figure]:
+    """300 ms, 1,024 in flight."""
+    rows, concurrency = size.of(10_000, 2_000), 1024
+    return _rate(f"{rows:,} rows, 300 ms, {concurrency:,} in flight", size, LATENCY, rows, concurrency, 2200)
+
+
+def cpu_bound(size: Size) -> list[Figure]:
+    """0 ms, 256 in flight, and where the CPU goes."""
+    rows = size.of(10_000, 2_000)
+    return _rate(f"{rows:,} rows, 0 ms", size, 0.0, rows, 256, 2500)
+
+
+def smallest(size: Size) -> list[Figure]:
+    """One small run, to see that all parts fit together; no bar."""
+    with folder() as place, gateway.lean(0.0) as at:
+        bench = Bench(place, at, 50, 8)
+        ran = [bench.program() for _ in size.times("50 rows")]
+    return [Figure(name="50 rows, 0 ms", values=[each.rate for each in ran], unit="rows/s")]
+
+
+def _rate(name: str, size: Size, latency: float, rows: int, concurrency: int, bar: float) -> list[Figure]:
+    ours, script = [], []
+    with folder() as place, gateway.lean(latency) as at:
+        bench = Bench(place, at, rows, concurrency)
+        for _ in size.times(name):
+            ours.append(bench.program())
+            script.append(bench.script())
+        note = f"{_rates(ours)}; the script {_rates(script)}"
+        if not latency:
+            note += f"; shares by cProfile in a run of its own: {bench.shares()}"
+    return [
+        Figure(
+            name=name,
+            values=[ran.rate for ran in ours],
+            unit="rows/s",
+            least=bar,
+            reference=[ran.rate for ran in script],
+            against=SCRIPT,
+            note=note,
+        )
+    ]
+
+
+def _rates(ran: Sequence[Ran]) -> str:
+    """How the run of the median rate went."""
+    usual = sorted(ran, key=lambda each: each.rate)[len(ran) // 2]
+    return (
+        f"{usual.rate:,.0f} rows/s ({usual.rows / usual.whole:,.0f} with the start of the process), "
+        f"CPU {usual.cpu_ms:.2f} ms/row, {usual.most:,} in flight after {usual.filling:.1f} s, "
+        f"{usual.ending:.2f} s from the last answer to the end"
+    )
