@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from crashing import Starter, starting
+from crashing import Disk, Starter, small_disks, starting
 from program import KEY, Program
 
 from opper_batch.sandbox import Sandbox, Script
@@ -67,3 +67,17 @@ def starter() -> Iterator[Starter]:
     """The command line, started by forking."""
     with starting() as starter:
         yield starter
+
+
+@pytest.fixture
+def disk(here: Path) -> Iterator[Disk]:
+    """Small disks in the working directory, ``disk("out", "64k")``; skips where mounting is not permitted."""
+    with small_disks(here) as mount:
+
+        def mounted(name: str, size: str, *options: str) -> Path:
+            try:
+                return mount(name, size, *options)
+            except PermissionError as error:
+                pytest.skip(str(error))
+
+        yield mounted

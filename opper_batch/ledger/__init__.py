@@ -3,8 +3,9 @@
 ``Ledger`` is the one writer, ``View`` what everybody else reads through, ``ledger.sql`` the tables.
 """
 
+from opper_batch.ledger.faults import holds_something
 from opper_batch.ledger.journal import Journal
 from opper_batch.ledger.view import Known, RunRecord, Totals, View
 from opper_batch.ledger.writer import Ledger
 
-__all__ = ["Journal", "Known", "Ledger", "RunRecord", "Totals", "View"]
+__all__ = ["Journal", "Known", "Ledger", "RunRecord", "Totals", "View", "holds_something"]

@@ -1,4 +1,7 @@
-"""One run at a time: a lock on a file beside the ledger, held as long as the process lives."""
+"""One run at a time: a lock on a file beside the ledger, held as long as the process lives.
+
+The file also remembers that a ledger was begun: one that is empty then has lost what it held.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 from opper_batch.errors import MachineError
 from opper_batch.text import printable
@@ -16,6 +20,11 @@ from opper_batch.text import printable
 def lock_path(ledger: Path) -> Path:
     """The lock's file for a ledger's."""
     return ledger.with_name(ledger.name + ".lock")
+
+
+def was_begun(path: Path) -> bool:
+    """Whether the lock's file says that its ledger held something."""
+    return _said(path).get("ledger") is True
 
 
 class Lock:
@@ -28,7 +37,8 @@ class Lock:
             raise _unlockable(path, error) from None
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._sign()
+            self._begun = was_begun(path)
+            self._sign(_myself())
         except OSError as error:
             fault = _held(path) if isinstance(error, BlockingIOError) else _unlockable(path, error)
             os.close(self._file)
@@ -49,14 +59,26 @@ class Lock:
             os.close(file)
         return False
 
+    def remember(self, *, begun: bool) -> None:
+        """Whether the ledger holds something from now on."""
+        if self._begun != begun:
+            self._begun = begun
+            self._sign(_myself())
+
     def release(self) -> None:
-        os.ftruncate(self._file, 0)
+        self._sign({})
         os.close(self._file)
 
-    def _sign(self) -> None:
-        name = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, json.dumps(name).encode(), 0)
+    def _sign(self, said: dict[str, Any]) -> None:
+        """Written over what was there, which needs no room on a full disk."""
+        said = {**said, "ledger": True} if self._begun else said
+        text = json.dumps(said).encode() if said else b""
+        os.pwrite(self._file, text, 0)
+        os.ftruncate(self._file, len(text))
+
+
+def _myself() -> dict[str, Any]:
+    return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
 
 
 def _held(path: Path) -> MachineError:
@@ -72,8 +94,16 @@ def _unlockable(path: Path, error: OSError) -> MachineError:
 
 
 def _holder(path: Path) -> str:
+    name = _said(path)
     try:
-        name = json.loads(path.read_text())
         return printable(f"process {name['pid']} on {name['host']} since {name['since']}")
-    except (OSError, ValueError, KeyError, TypeError):
+    except KeyError:
         return "process unknown"
+
+
+def _said(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -3,12 +3,15 @@
 SQLite in WAL mode with ``synchronous=FULL``: a write that was waited for survives a power cut. Only one
 connection ever writes, since SQLite before 3.51.3 can corrupt a WAL that two connections write. Writes
 queue up while a commit is on its way to the disk and go together in the next one.
+
+When the disk fills up, room that was set aside is given back, and what was answered is committed, at once or
+as soon as there is more room; no further call may leave. The same when the file is removed: what it held is
+written again at the end.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
 import sqlite3
 import threading
@@ -20,25 +23,57 @@ from pathlib import Path
 from typing import Any
 
 from opper_batch.errors import MachineError
-from opper_batch.ledger.faults import VERSION, format_of, machine_error
+from opper_batch.ledger.faults import (
+    VERSION,
+    format_of,
+    holds_something,
+    is_starved,
+    machine_error,
+    refuse_network,
+)
 from opper_batch.ledger.journal import Journal
 from opper_batch.ledger.lock import Lock, lock_path
-from opper_batch.ledger.statements import END_OF_RUN, NEW_RUN, NEW_TEMPLATE, PROGRESS, Bulk, Row
+from opper_batch.ledger.rescue import Place, Reserve, make_folder, make_private
+from opper_batch.ledger.statements import END_OF_RUN, INTENT, NEW_RUN, NEW_TEMPLATE, PROGRESS, Bulk, Row
 from opper_batch.ledger.view import View
 
 _GROUP = 256
+_PATIENCE_SECONDS = 20.0
+_TRY_SECONDS = 0.25
 
 _Statement = tuple[str | Bulk, Row]
 _Write = tuple[Sequence[_Statement], "Future[int]"]
 
 
 class Ledger:
-    """A pipeline's ledger, open for one run; a second run meets the lock and raises MachineError."""
+    """A pipeline's ledger, open for one run; a second run meets the lock and raises MachineError.
 
-    def __init__(self, path: Path) -> None:
+    For ``patience`` seconds an answer is tried to be saved on a full disk.
+    """
+
+    def __init__(self, path: Path, *, patience: float = _PATIENCE_SECONDS) -> None:
         self.path = path
-        _private(path)
+        refuse_network(path)
+        make_folder(path)
         self._lock = Lock(lock_path(path))
+        try:
+            self._open(patience)
+        except BaseException:
+            self._lock.release()
+            raise
+        self.run = 0
+
+    def _open(self, patience: float) -> None:
+        """With the lock held: nothing may touch the file before."""
+        if not holds_something(self.path):
+            self._lock.remember(begun=False)
+            make_private(self.path)
+        self._reserve = Reserve(self.path)
+        self._patience = patience
+        self._give_up_at = float("inf")
+        self._closing: MachineError | None = None  # why no further call may leave
+        self._place = Place(self.path)
+        self._not_rescued: MachineError | None = None
         self._writes: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._door = threading.Lock()  # between queueing a write and closing
         opened: Future[int] = Future()
@@ -48,9 +83,9 @@ class Ledger:
         try:
             opened.result()
         except BaseException:
-            self._lock.release()
+            self._reserve.give_back()
             raise
-        self.run = 0
+        self._lock.remember(begun=True)
 
     def begin(self, *, origin: str, options: Mapping[str, Any]) -> int:
         """A new run; gives its id, which is larger than every earlier one's."""
@@ -97,7 +132,10 @@ class Ledger:
             self._ended = True
             self._writes.put(None)
         self._thread.join()
+        self._reserve.give_back()
         self._lock.release()
+        if self._not_rescued is not None:
+            raise self._not_rescued
 
     def __enter__(self) -> Ledger:
         return self
@@ -122,10 +160,16 @@ class Ledger:
         while open_for_more:
             group, open_for_more = self._next_group()
             self._commit(connection, group)
+            if self._closing is None and self._place.is_lost:
+                self._closing = self._place.lost()
+        self._rescue(connection)
         connection.close()
 
     def _commit(self, connection: sqlite3.Connection, group: Sequence[_Write]) -> None:
         """All of the group in one transaction; when that fails each alone, so that none fails for another."""
+        group = [write for write in group if not self._kept_back(write)]
+        if not group:
+            return
         try:
             connection.execute("BEGIN IMMEDIATE")
             last = _execute(connection, [statement for statements, _ in group for statement in statements])
@@ -133,6 +177,9 @@ class Ledger:
         except Exception as error:  # whatever it is, those who wait have to be told
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if is_starved(error) and self._has_patience(error):
+                self._commit(connection, group)
+                return
             if len(group) == 1:
                 group[0][1].set_exception(machine_error(self.path, error))
                 return
@@ -141,6 +188,33 @@ class Ledger:
         else:
             for _, future in group:
                 future.set_result(last)
+
+    def _kept_back(self, write: _Write) -> bool:
+        """Whether it would let a call leave though none may any more; who waits for it is told."""
+        statements, future = write
+        if self._closing is None or not any(statement is INTENT for statement, _ in statements):
+            return False
+        future.set_exception(self._closing)
+        return True
+
+    def _has_patience(self, error: Exception) -> bool:
+        """Whether to try once more: with the room that was set aside, and then for a while."""
+        if self._give_up_at == float("inf"):
+            self._closing = self._closing or machine_error(self.path, error)
+            self._give_up_at = time.monotonic() + self._patience
+            self._reserve.give_back()
+            return True
+        if time.monotonic() >= self._give_up_at:
+            return False
+        time.sleep(_TRY_SECONDS)
+        return True
+
+    def _rescue(self, connection: sqlite3.Connection) -> None:
+        if self._place.is_lost:
+            try:
+                self._place.write_again(connection)
+            except MachineError as error:
+                self._not_rescued = error
 
     def _next_group(self) -> tuple[list[_Write], bool]:
         group: list[_Write] = []
@@ -167,15 +241,6 @@ def _execute(connection: sqlite3.Connection, statements: Sequence[_Statement]) -
         for text, flat in bulk.statements(its_rows):
             connection.execute(text, flat)
     return last
-
-
-def _private(path: Path) -> None:
-    """The folder 0700 and the file 0600 before SQLite touches it; its side files take the file's mode."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise machine_error(path, error) from None
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -44,7 +44,7 @@ def _remove_forgotten(final: Path) -> None:
     """Removes what killed processes staged here; a day old, so that nobody is still writing it."""
     prefix = f".{final.name}."
     for path in final.parent.iterdir():
-        if path.name.startswith(prefix) and path.name.endswith(".staged"):
+        if path.name.startswith(prefix) and path.name.endswith((".staged", ".staged.wal")):
             with suppress(OSError):
                 if time.time() - path.stat().st_mtime > _DAY:
                     path.unlink()
@@ -86,7 +86,10 @@ def check_folder(folder: Path, target: str) -> None:
         for parent in (folder, *folder.parents):
             if parent.exists() and not parent.is_dir():
                 raise SinkError(f'{target} cannot be written: "{parent}" is a file, not a folder')
+        missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for made in missing:
+            sync(made.parent)
         probe = folder / f".{secrets.token_hex(8)}.staged"
         probe.touch(exist_ok=False)
         probe.unlink()

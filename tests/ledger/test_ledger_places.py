@@ -137,7 +137,7 @@ def test_nobody_else_may_read_it(path: Path, umask: int) -> None:
     wait(journal.record(answer(1)))
     modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in path.parent.iterdir()}
     ledger.close()
-    names = [path.name + suffix for suffix in ("", "-shm", "-wal", ".lock")]
+    names = [path.name + suffix for suffix in ("", "-shm", "-wal", ".lock", ".reserve")]
     assert modes == dict.fromkeys(names, 0o600)
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
