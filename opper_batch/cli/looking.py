@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from opper_batch.cli.options import json_option, load, pipeline_argument, place_options, sink_option
+from opper_batch.cli.options import json_option, load, name_of, pipeline_argument, place_options, sink_option
 from opper_batch.text import printable
 
 
@@ -49,7 +49,7 @@ def status(path: str | None, as_json: bool, **options: Any) -> None:
     from opper_batch.runs import Options, statuses
     from opper_batch.runs import status as status_of
 
-    found = [status_of(load(path), Options(**options))] if path else statuses(Options(**options))
+    found = [status_of(name_of(path), Options(**options))] if path else statuses(Options(**options))
     if not found:
         click.echo("no pipeline has run here yet", err=True)
     for entry in found:
@@ -84,7 +84,7 @@ def report(path: str, form: str, **options: Any) -> None:
     """What the latest run did: rows, calls, cost, tokens, latency, failures by reason."""
     from opper_batch.runs import Options, report_of
 
-    found = report_of(load(path), Options(**options))
+    found = report_of(name_of(path), Options(**options))
     click.echo(json.dumps(found.as_json()) if form == "json" else printable(str(found)))
 
 

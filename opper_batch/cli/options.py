@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
@@ -60,3 +63,16 @@ def load(path: str) -> Pipeline:
     from opper_batch.pipeline import load
 
     return load(path)
+
+
+def name_of(path: str) -> str:
+    """The name of that pipeline: to look at its ledger takes no more, and to load all of it takes a while.
+
+    Whatever does not say it plainly is loaded, which says what is wrong with it.
+    """
+    if path.endswith(".toml"):
+        with suppress(OSError, ValueError):
+            name = tomllib.loads(Path(path).read_text("utf-8-sig")).get("name")
+            if isinstance(name, str) and re.fullmatch(r"\w+", name, re.ASCII):
+                return name
+    return load(path).name

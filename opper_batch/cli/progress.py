@@ -110,8 +110,6 @@ def _live(name: str) -> Iterator[Callable[[Progress], None]]:
             if progress.step not in tasks:
                 tasks[progress.step] = bars.add_task("", total=None, name=f"{name} {progress.step}", line="")
             total, done, told = progress.total_rows, progress.rows, line(progress, rate.after(progress))
-            bars.update(
-                tasks[progress.step], total=total, completed=done, line=line(progress, rate.after(progress))
-            )
+            bars.update(tasks[progress.step], total=total, completed=done, line=told)
 
         yield show

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Protocol
 
-from opper_batch.engines.local import GRACE_SECONDS, LocalEngine
+from opper_batch.engines.local import LocalEngine
 from opper_batch.records import Call, Outcome
 
-__all__ = ["GRACE_SECONDS", "Engine", "LocalEngine"]
+__all__ = ["Engine", "LocalEngine"]
 
 
 class Engine(Protocol):

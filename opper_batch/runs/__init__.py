@@ -1,9 +1,19 @@
-"""The one place where the parts are joined: run, plan, export."""
+"""The one place where the parts are joined: run, plan, export.
 
-from opper_batch.runs.execute import Ended, execute
-from opper_batch.runs.inspect import Failure, export, failures, report_of, status, statuses
-from opper_batch.runs.options import Options, Progress
-from opper_batch.runs.planning import Plan, StepPlan, plan
+Names are imported when they are first used: who only looks does without all that a run needs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from opper_batch.runs.execution import Ended, execute
+    from opper_batch.runs.inspect import Failure, export, failures
+    from opper_batch.runs.options import Options, Progress
+    from opper_batch.runs.planning import Plan, StepPlan, plan
+    from opper_batch.runs.standing import Status, report_of, status, statuses
 
 __all__ = [
     "Ended",
@@ -11,6 +21,7 @@ __all__ = [
     "Options",
     "Plan",
     "Progress",
+    "Status",
     "StepPlan",
     "execute",
     "export",
@@ -20,3 +31,20 @@ __all__ = [
     "status",
     "statuses",
 ]
+
+_HOMES = {
+    "execution": ["Ended", "execute"],
+    "inspect": ["Failure", "export", "failures"],
+    "options": ["Options", "Progress"],
+    "planning": ["Plan", "StepPlan", "plan"],
+    "standing": ["Status", "report_of", "status", "statuses"],
+}
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'opper_batch.runs' has no attribute {name!r}")
+    value = getattr(import_module(f"opper_batch.runs.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

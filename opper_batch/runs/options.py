@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from opper_batch.engines import GRACE_SECONDS
 from opper_batch.errors import DefinitionError
 
 if TYPE_CHECKING:
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
 
 _NUMBERS = ("limit", "concurrency", "requests_per_minute", "tokens_per_minute", "deadline", "max_cost")
 _UNSAID = ("progress", "sandbox")
+GRACE_SECONDS = 20.0
 _FROM_ZERO = ("max_cost", "grace")
 
 

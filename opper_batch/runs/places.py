@@ -54,17 +54,6 @@ def latest_origin(path: Path, options: Options) -> str:
     return origin(options)
 
 
-def state_dir(options: Options) -> Path:
-    """``--state-dir``, ``OPPER_BATCH_HOME``, or ``.opper_batch`` here."""
-    return Path(options.state_dir or os.environ.get("OPPER_BATCH_HOME") or ".opper_batch")
-
-
-def ledger_path(pipeline: Pipeline, options: Options) -> Path:
-    """A ledger for each pipeline, and one of its own for what the sandbox answers."""
-    suffix = ".sandbox.ledger" if options.sandbox else ".ledger"
-    return state_dir(options) / (pipeline.name + suffix)
-
-
 def output_schema(schema: pa.Schema, pipeline: Pipeline) -> pa.Schema:
     """The columns that come out: the source's, the steps', then each step's metadata."""
     fields = [*schema]

@@ -14,8 +14,9 @@ from opper_batch.ledger import View, holds_something
 from opper_batch.pipeline import Pipeline, SinkSpec, SourceSpec
 from opper_batch.projection import Projected, project
 from opper_batch.runs.options import Options
-from opper_batch.runs.places import latest_origin, ledger_path, origin, output_schema, sink_of
+from opper_batch.runs.places import latest_origin, origin, output_schema, sink_of
 from opper_batch.runs.preflight import BATCH_ROWS, check_rows
+from opper_batch.runs.state import ledger_path
 from opper_batch.sinks import Sink
 from opper_batch.sources import Checked, Source, open_source
 from opper_batch.sources.contract import BYTES_PER_BATCH
@@ -64,7 +65,7 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
     ``writing`` the sink is not touched.
     """
     pipeline = overridden(pipeline, options)
-    path = ledger_path(pipeline, options)
+    path = ledger_path(pipeline.name, options)
     source = _open_source(pipeline.source, options)
     checked = source.check()
     asked = latest_origin(path, options) if looking else origin(options)

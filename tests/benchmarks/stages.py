@@ -44,7 +44,7 @@ _HOMES = (
     ("opper_batch/engines", "engine"),
     ("opper_batch/pace", "engine"),
     ("opper_batch/budget", "engine"),
-    ("opper_batch/runs/execute", "engine"),
+    ("opper_batch/runs/execution", "engine"),
     ("opper_batch/projection", "export"),
     ("opper_batch/sinks", "export"),
     ("runs/publish", "export"),
