@@ -211,7 +211,9 @@ def error_text(status: int, body: bytes) -> str:
 def _reply(status: int, body: bytes) -> Reply:
     fields = _parsed(body)
     meta = _object(fields.get("meta"))
-    pending = status == 202 or meta.get("status") == "pending"
+    # A kept 202 is read again without its status, and its meta need not say "pending".
+    named = bool(meta.get("pending_operations")) and fields.get("data") is None and "status" not in meta
+    pending = named or status == 202 or meta.get("status") == "pending"
     operations = _operations(meta) if pending else ()
     if pending and not operations and fields.get("data") is None:
         raise BadReply("the gateway's answer is pending and names no operation to wait for")

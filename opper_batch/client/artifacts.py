@@ -7,6 +7,7 @@ completed or failed; ``url`` is presigned and short-lived (getArtifactStatus).
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,18 +59,22 @@ class Artifacts:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._downloads = Downloads(folder, loopback=gateway.is_loopback)
 
-    async def fetch(self, operation: Operation, *, name: str) -> Artifact | bytes:
-        """What the operation made: a file called ``name`` or, when it is JSON, the text itself.
+    async def fetch(self, operations: Sequence[Operation], *, name: str) -> list[Artifact | bytes]:
+        """What the operations of one call made: files called after ``name`` or, for JSON, the text itself.
 
-        Raises OperationFailed, whose ``final`` says whether a later run may still get it.
+        The deadline is for all of them. Raises OperationFailed, whose ``final`` says whether a later run may
+        still get it.
         """
+        fetched: list[Artifact | bytes] = []
         try:
             async with asyncio.timeout(self._polling.deadline):
-                return await self._fetched(operation, name)
+                for operation in operations:
+                    fetched.append(await self._fetched(operation, f"{name}-{len(fetched)}"))
         except TimeoutError:
-            minutes = self._polling.deadline / 60
-            message = f"operation {operation.id} did not end in {minutes:g} minutes"
+            late, minutes = operations[len(fetched)].id, self._polling.deadline / 60
+            message = f"operation {late} did not end in {minutes:g} minutes"
             raise OperationFailed(message, final=False) from None
+        return fetched
 
     async def close(self) -> None:
         await self._downloads.close()

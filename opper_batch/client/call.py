@@ -13,7 +13,8 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
@@ -31,6 +32,7 @@ from opper_batch.errors import (
     BadReply,
     CallError,
     CallRefused,
+    MachineError,
     OperationFailed,
     RunStopped,
     ServerFault,
@@ -97,9 +99,10 @@ class Client:
                 return await self._resumed(call.pending, tally)
             answered = await self._asked(call, tally, reserved)
             return answered if isinstance(answered, Outcome) else await self._polled(answered, tally)
-        except (AccessRefused, RunStopped, GateClosed):
+        except (AccessRefused, RunStopped, MachineError, GateClosed):
             if tally.free:
-                await self._journal.retract(call.key)
+                with suppress(MachineError):  # the ledger may be what stands in the way
+                    await self._journal.retract(call.key)
             raise
         except CallError as error:
             return await self._failed(error, tally)
@@ -189,8 +192,8 @@ class Client:
             self.gate.close()  # before anybody takes this call's place
             raise
         except CallError as error:
-            tally.attempted(paid=error.paid)
             self._note(error)
+            tally.attempted(paid=error.paid, excused=self.gate.excuses(error))
             raise
         finally:
             tally.latency_ms = round(1000 * (self._clock() - sent))
@@ -210,8 +213,7 @@ class Client:
     async def _polled(self, reply: Reply, tally: Tally) -> Outcome:
         """Wait for all operations of a 202; one that gave JSON gave the answer itself."""
         tally.begun, artifacts = reply, []
-        for position, operation in enumerate(reply.operations):
-            fetched = await self._artifacts.fetch(operation, name=f"{tally.key.hex()}-{position}")
+        for fetched in await self._artifacts.fetch(reply.operations, name=tally.key.hex()):
             if isinstance(fetched, Artifact):
                 artifacts.append(fetched)
             else:
@@ -237,12 +239,11 @@ class Client:
         return outcome
 
     async def _failed(self, error: CallError, tally: Tally) -> Outcome:
-        begun = tally.begun
+        # What the 202 cost is recorded now: not again when it has ended.
+        begun = without_usage(tally.begun.raw) if tally.begun and tally.begun.usage != Usage() else None
         outcome = tally.outcome(error=error.message, cause=_cause(error))
         still_pending = isinstance(error, OperationFailed) and not error.final
-        await self._journal.record(outcome, still_pending=still_pending)
-        if still_pending and begun and begun.usage != Usage():  # recorded now: not again when it has ended
-            await self._journal.pend(outcome.key, replace(begun, raw=without_usage(begun.raw)))
+        await self._journal.record(outcome, still_pending=still_pending, begun=begun)
         return outcome
 
     def _worth_another(self, error: BaseException, tally: Tally) -> bool:
@@ -253,12 +254,10 @@ class Client:
             return True
         if isinstance(error, BadOutput):
             return True  # raised by judged only when it is to be repaired
-        if not error.paid and self.gate.outage.on:
-            return True  # nothing left, since nobody was there
-        return error.retryable and tally.all_attempts < ATTEMPTS
+        return error.retryable and tally.used < ATTEMPTS
 
     def _repairable(self, tally: Tally) -> bool:
-        return tally.repairs < self._rules.repair and tally.all_attempts < ATTEMPTS
+        return tally.repairs < self._rules.repair and tally.used < ATTEMPTS
 
     def _backoff(self, error: BaseException | None, tally: Tally) -> float:
         """Full jitter; where the gateway said how long, a call waits at the gate; a repair does not wait."""
@@ -267,7 +266,7 @@ class Client:
         if isinstance(error, BadOutput) or (isinstance(error, ServerFault) and error.retry_after):
             return 0.0
         absent = isinstance(error, CallError) and error.absent
-        return max(_TELLING if absent else 0.0, self._jittered(_FIRST_BACKOFF, tally.all_attempts))
+        return max(_TELLING if absent else 0.0, self._jittered(_FIRST_BACKOFF, tally.used))
 
     def _jittered(self, first: float, times: int) -> float:
         return self._chance() * min(_LONGEST_BACKOFF, first * 2.0 ** min(times, 10))

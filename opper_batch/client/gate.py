@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from opper_batch.errors import RunStopped
+from opper_batch.errors import CallError, RunStopped
 from opper_batch.pace import Outage, Pace, Sent
 from opper_batch.quotas import Quotas
 
@@ -66,6 +66,14 @@ class Gate:
     def answered(self) -> None:
         """Whatever the answer is, the gateway is there."""
         self.outage.answered()
+
+    def excuses(self, error: CallError) -> bool:
+        """Whether a fault is that of an outage and uses up none of its call's attempts.
+
+        One that may have been paid does when no fresh call is left to tell an outage from rows that always
+        fail: the last rows are not held up by them.
+        """
+        return error.absent and self.outage.on and (not error.paid or bool(self._fresh))
 
     def unanswered(self, reason: str) -> None:
         """Nobody was there; when that goes on, calls leave one by one until somebody is again.

@@ -13,6 +13,7 @@ class Tally:
         self.started = started
         self.tries = 0
         self.attempts = 0
+        self.used = 0  # of the attempts that a call has: those of an outage are not counted
         self.throttled = 0
         self.repairs = 0
         self.free = free  # nothing can have been charged so far
@@ -23,12 +24,6 @@ class Tally:
         self.artifacts: tuple[Artifact, ...] = ()
         self.begun: Reply | None = None  # the 202 that is waited for: paid, and not recorded yet
         self._paid = Usage()
-        self._recorded = 0
-
-    @property
-    def all_attempts(self) -> int:
-        """Requests that were tried from the beginning, those refused with a 429 aside."""
-        return self._recorded + self.attempts
 
     @property
     def cost(self) -> float | None:
@@ -37,9 +32,13 @@ class Tally:
         paid = self._paid + self.begun.usage if self.begun else self._paid
         return 0.0 if self.free else paid.cost
 
-    def attempted(self, *, paid: bool) -> None:
-        """A request came to its end; ``paid`` says whether it may have been charged."""
+    def attempted(self, *, paid: bool, excused: bool = False) -> None:
+        """A request came to its end; ``paid`` says whether it may have been charged.
+
+        One that is ``excused`` is told, and counts for none of the attempts that a call has.
+        """
         self.attempts += 1
+        self.used += not excused
         self.free = self.free and not paid
 
     def outcome(
@@ -70,6 +69,5 @@ class Tally:
         )
         self._paid += outcome.usage
         self.repairs += cause == "answer"
-        self._recorded += self.attempts
         self.attempts = self.throttled = 0
         return outcome

@@ -157,8 +157,9 @@ class _Flight:
         except Exception as error:  # whatever it is, it is raised on the caller's thread
             self.reason = self.reason or error
         finally:
-            self._down.set()
             self._hand_over()
+            self._down.set()
+            self._ended.put([])  # wakes the caller's thread, which then sees that it is over
 
     async def _drive(self) -> None:
         if self._ends is not None:
@@ -226,8 +227,8 @@ class _Flight:
         begun.add_done_callback(self._finished)
         return begun
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._begun.discard(task)
+    def _finished(self, begun: asyncio.Task[None]) -> None:
+        self._begun.discard(begun)
         self._progress.set()
 
     async def _one(self, call: Call, reserved: float) -> None:

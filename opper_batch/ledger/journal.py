@@ -51,16 +51,26 @@ class Journal:
         """The gateway refused to do the call: nothing was paid and nothing is known."""
         await self._durable((self._forget_intent, (key,)))
 
-    async def record(self, outcome: Outcome, *, final: bool = True, still_pending: bool = False) -> None:
+    async def record(
+        self,
+        outcome: Outcome,
+        *,
+        final: bool = True,
+        still_pending: bool = False,
+        begun: bytes | None = None,
+    ) -> None:
         """An answer or an end; ``final`` is False for an answer that will be asked for again.
 
-        ``still_pending`` keeps the call's operations, to be polled by the next run.
+        ``still_pending`` keeps the call's operations, to be polled by the next run; ``begun`` is how their
+        202 is kept from now on, None for as it was.
         """
         statements = [(OUTCOME, self._outcome(outcome, final)), (TOTALS, self._counts(outcome, final))]
         if final:
             statements.append((self._forget_intent, (outcome.key,)))
         if not still_pending:
             statements.append((FORGET_PENDING, (outcome.key,)))
+        elif begun is not None:
+            statements.append((PENDING, (outcome.key, begun, time.time())))
         await self._durable(*statements)
 
     async def _durable(self, *statements: _Statement) -> None:
@@ -74,7 +84,11 @@ class Journal:
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         entries, self._entries = self._entries, []
-        self._write(loop, entries)
+        # Apart, since a ledger that lets nothing leave any more must not refuse an answer with an intent.
+        leaving = [entry for entry in entries if entry[0][0][0] is INTENT]
+        for together in (leaving, [entry for entry in entries if entry not in leaving]):
+            if together:
+                self._write(loop, together)
 
     def _write(self, loop: asyncio.AbstractEventLoop, entries: list[_Entry]) -> None:
         statements = [statement for its_statements, _ in entries for statement in its_statements]

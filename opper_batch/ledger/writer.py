@@ -167,27 +167,21 @@ class Ledger:
 
     def _commit(self, connection: sqlite3.Connection, group: Sequence[_Write]) -> None:
         """All of the group in one transaction; when that fails each alone, so that none fails for another."""
-        group = [write for write in group if not self._kept_back(write)]
-        if not group:
+        while group := [write for write in group if not self._kept_back(write)]:
+            try:
+                last = _transaction(connection, [statement for writes, _ in group for statement in writes])
+            except Exception as error:  # whatever it is, those who wait have to be told
+                if is_starved(error) and self._has_patience(error):
+                    continue
+                if len(group) == 1:
+                    group[0][1].set_exception(machine_error(self.path, error))
+                else:
+                    for write in group:
+                        self._commit(connection, [write])
+            else:
+                for _, future in group:
+                    future.set_result(last)
             return
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            last = _execute(connection, [statement for statements, _ in group for statement in statements])
-            connection.execute("COMMIT")
-        except Exception as error:  # whatever it is, those who wait have to be told
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            if is_starved(error) and self._has_patience(error):
-                self._commit(connection, group)
-                return
-            if len(group) == 1:
-                group[0][1].set_exception(machine_error(self.path, error))
-                return
-            for write in group:
-                self._commit(connection, [write])
-        else:
-            for _, future in group:
-                future.set_result(last)
 
     def _kept_back(self, write: _Write) -> bool:
         """Whether it would let a call leave though none may any more; who waits for it is told."""
@@ -227,6 +221,19 @@ class Ledger:
                 return group, False
             group.append(write)
         return group, True
+
+
+def _transaction(connection: sqlite3.Connection, statements: Sequence[_Statement]) -> int:
+    """All of them or none; gives what ``_execute`` gives."""
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        last = _execute(connection, statements)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return last
 
 
 def _execute(connection: sqlite3.Connection, statements: Sequence[_Statement]) -> int:

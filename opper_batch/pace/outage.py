@@ -11,9 +11,9 @@ PATIENCE_SECONDS = 600.0
 class Outage:
     """While the gateway is out, requests leave one by one, 1, 2, 4 and so on to 15 seconds apart.
 
-    Calls that are tried again wait for their turn meanwhile and use up none of their attempts. A call that
-    fails again goes to the end of the queue, so the lone requests are of many calls and no row fails because
-    it was asked at the wrong time. ``patience`` is how many seconds without any answer are borne.
+    Calls that are tried again wait for their turn meanwhile. One that fails again goes to the end of the
+    queue, so the lone requests are of many calls. ``patience`` is how many seconds without any answer are
+    borne.
     """
 
     def __init__(self, *, patience: float = PATIENCE_SECONDS) -> None:

@@ -61,6 +61,6 @@ def failures(pipeline: Pipeline, options: Options) -> Iterator[Failure]:
                 for index, answer in enumerate(answers):
                     if answer.status == "failed" and answer.key:
                         values = tuple(batch.column(name)[index].as_py() for name in key)
-                        trace = answer.known.outcome.trace if answer.known else None
+                        trace = answer.known.trace if answer.known else None
                         number = projected.first_row + index
                         yield Failure(number, values, step, answer.error or "", trace, answer.key.hex())

@@ -81,8 +81,8 @@ class Projector:
                 self._count_reason(answer.error or "")
 
     def _count_reason(self, reason: str) -> None:
-        if reason in self._reasons or len(self._reasons) < _MOST_REASONS:
-            self._reasons[reason] += 1
+        known = reason in self._reasons or len(self._reasons) < _MOST_REASONS
+        self._reasons[reason if known else "other reasons"] += 1
 
     def _count_rows(self, steps: Sequence[Sequence[Answer]]) -> None:
         """A row is as far as the step that is behind: failed before skipped before ok."""

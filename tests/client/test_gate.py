@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from opper_batch.client import Gate, GateClosed
-from opper_batch.errors import RunStopped
+from opper_batch.errors import RunStopped, ServerFault, Unreachable
 from opper_batch.pace import Pace
+from opper_batch.pace.outage import FAULTS
 
 
 async def turns(count: int = 3) -> None:
@@ -244,3 +245,26 @@ def test_when_nobody_waits_nothing_wakes(end: str) -> None:
         assert len(looks) == looked
 
     run(scene())
+
+
+def test_an_outage_excuses_what_was_not_paid_and_the_rest_while_fresh_calls_wait() -> None:
+    async def excused() -> list[tuple[bool, bool, bool]]:
+        gate = Gate(Pace(concurrency=1))
+        faults = [
+            Unreachable("refused", paid=False),
+            ServerFault("503", absent=True),
+            ServerFault("500"),
+        ]
+        told = [tuple(map(gate.excuses, faults))]
+        for _ in range(FAULTS):
+            gate.unanswered("nobody there")
+        told.append(tuple(map(gate.excuses, faults)))
+        fresh = asyncio.ensure_future(gate.enter())
+        await asyncio.sleep(0)
+        told.append(tuple(map(gate.excuses, faults)))
+        gate.close()
+        await asyncio.wait([fresh])
+        assert isinstance(fresh.exception(), GateClosed)
+        return told
+
+    assert asyncio.run(excused()) == [(False, False, False), (True, False, False), (True, True, False)]

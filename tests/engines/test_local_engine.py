@@ -561,3 +561,22 @@ def test_the_reply_of_a_failed_call_can_be_read_again(sandbox: Sandboxes, rig: R
     client = rig(sandbox(schema_breaking=1.0).url, repair=0)
     outcomes = list(LocalEngine(client.client).outcomes(questions(client, 3)))
     assert all(json.loads(outcome.reply or b"")["data"] is not None for outcome in outcomes)
+
+
+def test_what_an_outage_took_is_no_attempt_of_a_call(rig: Rigs, stub: Stub) -> None:
+    """Refused for two seconds, an answer that does not fit may still be repaired."""
+    over = time.monotonic() + 2.0
+    odd = says(200, {"data": {"category": "nonsense", "priority": 3}})
+    repaired: set[str] = set()
+
+    def answer(request: Request) -> Response | Awaitable[Response]:
+        if time.monotonic() < over:
+            return reset(request)
+        if len(repaired) < 8:
+            repaired.add(str(len(repaired)))
+            return odd
+        return ok()
+
+    client = rig(stub.calls(answer).url, pace=Pace(concurrency=8))
+    outcomes = list(LocalEngine(client.client, proven=True).outcomes(questions(client, 30)))
+    assert [outcome.error for outcome in outcomes] == [None] * 30

@@ -132,3 +132,24 @@ def test_a_closed_ledger_refuses_at_once_instead_of_waiting_for_ever(
     ledger.close()
     with pytest.raises(MachineError, match="closed"):
         wait(journal.record(answer(1)))
+
+
+def test_an_answer_is_kept_though_an_intent_beside_it_is_refused_and_nobody_waits_any_more(
+    journal: Journal, ledger: Ledger, path: Path
+) -> None:
+    path.unlink()  # from the next commit on nothing may leave
+    with pytest.raises(MachineError, match="removed"):
+        wait(journal.record(answer(1)), journal.intend(key(2)))
+        wait(journal.intend(key(3)))
+
+    async def given_up() -> None:
+        both = [asyncio.ensure_future(one) for one in (journal.intend(key(4)), journal.record(answer(5)))]
+        await asyncio.sleep(0)
+        for one in both:
+            one.cancel()
+        await asyncio.wait(both)
+
+    asyncio.run(given_up())
+    ledger.close()
+    with View(path) as view:
+        assert view.lookup([key(5)])
