@@ -6,7 +6,7 @@ each other's models lose less than such that refuse each other. Each process hol
 which the system frees when it dies, so nobody waits for the dead. A process that is alone only looks a few
 times a second whether somebody has joined; one that is not reads and writes the file at every call.
 
-Whatever is wrong with the file or its folder, a run goes on alone.
+Whatever is wrong with the file or its folder, and whenever that begins, a run goes on alone.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import os
 import struct
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from opper_batch.pace import Learned
@@ -38,7 +39,11 @@ _SIZE = _AT_NUMBERS + 8 * (1 + _MOST)  # the first of them says how many there a
 _TURN = 4096
 _SLOTS = range(8192, 8192 + 64)
 _LOOK_SECONDS = 0.2  # how often it is looked who is there
-_TRIES = 1000  # to get the turn; a process that was stopped in its turn must not stop the others
+# A turn takes some 20 µs. Whoever holds it for longer than this was stopped in it, or has to wait for a
+# processor: the others go on without it, and for a while do not wait for it again.
+_TURN_SECONDS = 0.005
+_NAP_SECONDS = 0.0002
+_STUCK_SECONDS = 1.0
 
 # Files this process has open: closing one again would free the locks of whoever has it open here.
 _OPEN: set[str] = set()
@@ -63,6 +68,7 @@ class Commons:
         self._alone = True
         self._mine = True  # what this process knows is newer than what the file says
         self._look_at = -math.inf
+        self._stuck_until = -math.inf
 
     @classmethod
     def join(cls, origin: str, key: str, *, within: Path | None = None) -> Commons | None:
@@ -93,7 +99,10 @@ class Commons:
     @property
     def learned(self) -> Learned | None:
         """What was learned last, when that is not too long ago and makes sense."""
-        stamp, *numbers = _LEARNED.unpack(os.pread(self._file, _LEARNED.size, _AT_LEARNED))
+        try:
+            stamp, *numbers = _LEARNED.unpack(os.pread(self._file, _LEARNED.size, _AT_LEARNED))
+        except (OSError, struct.error):
+            return None
         learned = Learned(*numbers)
         sane = all(math.isfinite(number) and 0 <= number < 1e6 for number in learned) and learned.share < 0.5
         return learned if sane and 0 <= time.time() - stamp < BELIEVED_SECONDS else None
@@ -109,33 +118,39 @@ class Commons:
         now = time.monotonic()
         if now > self._look_at:
             self._look_at = now + _LOOK_SECONDS
-            self._look()
+            try:
+                self._look()
+            except OSError:
+                self._go_on_alone()
         return not self._alone
 
     def take(self) -> tuple[float, ...] | None:
         """The numbers, locked until ``put``; None when nobody has put any, or ours are newer."""
-        for _ in range(_TRIES):
-            if self._locks(_TURN):
-                break
-        if self._mine:
+        try:
+            self._await_turn()
+            read = b"" if self._mine else os.pread(self._file, _SIZE, _AT_NUMBERS)
+        except OSError:
+            self._go_on_alone()
             return None
-        read = os.pread(self._file, _SIZE, _AT_NUMBERS)
         count = int(struct.unpack_from("=d", read)[0]) if len(read) > 8 else 0
         if not 0 < count <= min(_MOST, len(read) // 8 - 1):
             return None
-        return struct.unpack_from(f"={count}d", read, 8)
+        return _doubles(count).unpack_from(read, 8)
 
     def put(self, numbers: tuple[float, ...]) -> None:
         """Write the numbers and let the others have their turn."""
-        with suppress(OSError):
-            os.pwrite(self._file, struct.pack(f"={1 + len(numbers)}d", len(numbers), *numbers), _AT_NUMBERS)
+        try:
+            os.pwrite(self._file, _doubles(1 + len(numbers)).pack(len(numbers), *numbers), _AT_NUMBERS)
             self._mine = False
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
+        except OSError:
+            self._go_on_alone()
 
     def leave(self) -> None:
         """The others go on without us."""
         _OPEN.discard(str(self.path))
-        os.close(self._file)  # which frees every lock
+        with suppress(OSError):
+            os.close(self._file)  # which frees every lock
 
     def _enter(self) -> None:
         if not self._locks(_TURN):
@@ -163,10 +178,30 @@ class Commons:
             self._alone = not self._others()
             self._mine = self._mine or self._alone
 
+    def _await_turn(self) -> None:
+        """Usually the turn is free. Without it two may take the same place, which does little harm."""
+        if self._locks(_TURN):
+            return
+        now = time.monotonic()
+        if now < self._stuck_until:
+            return
+        end = now + _TURN_SECONDS
+        while time.monotonic() < end:
+            time.sleep(_NAP_SECONDS)
+            if self._locks(_TURN):
+                return
+        self._stuck_until = end + _STUCK_SECONDS
+
+    def _go_on_alone(self) -> None:
+        """The disk is gone, or full: nothing is looked at any more."""
+        self._alone, self._mine, self._look_at = True, True, math.inf
+        with suppress(OSError):  # or the others would wait for us
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
+
     def _locks(self, place: int) -> bool:
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)
-        except OSError:
+        except (BlockingIOError, PermissionError):  # somebody has it; systems differ in how they say so
             return False
         return True
 
@@ -178,6 +213,11 @@ class Commons:
                     return True
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, place)
         return False
+
+
+@lru_cache
+def _doubles(count: int) -> struct.Struct:
+    return struct.Struct(f"={count}d")
 
 
 def _sweep(place: Path, *, but: Path) -> None:

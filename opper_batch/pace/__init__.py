@@ -1,8 +1,8 @@
 """Limits as arithmetic: every method takes ``now`` in seconds and nothing here sleeps, so limits are tested
 with numbers.
 
-A limit that is known is held from the first second at 0.99 of it, with a burst of at most a quarter of a
-second. One that is not known is found: how, ``learner`` (rate), ``places`` (concurrency) and ``moods``
+A limit that is known is held from the first second at 0.99 of it, with no burst but what a busy event loop is
+late by. One that is not known is found: how, ``learner`` (rate), ``places`` (concurrency) and ``moods``
 (refusals that are no limit) say. A gateway that is not there at all is ``outage``.
 """
 

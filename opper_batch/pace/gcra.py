@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-# Long enough that a busy event loop loses nothing, short enough that no gateway takes it for a flood.
-_BURST_SECONDS = 0.25
+# What a busy event loop is late by, and no more: gateways are met that save up ten requests, or three.
+_LATE_SECONDS = 0.025
 
 
 class Gcra:
     """``rate`` units a second, smoothly, with a small burst. The rate may change at any time."""
 
-    __slots__ = ("_burst_seconds", "burst", "due", "gap", "rate")
+    __slots__ = ("due", "gap", "rate")
 
-    def __init__(self, rate: float, *, burst_seconds: float = _BURST_SECONDS) -> None:
-        self._burst_seconds = burst_seconds
+    def __init__(self, rate: float) -> None:
         self.due = float("-inf")  # when the next unit would go if there were no burst
         self.turn_to(rate)
 
@@ -20,12 +19,10 @@ class Gcra:
         """From now on so many units a second; infinity is no limit."""
         self.rate = rate
         self.gap = 1 / rate
-        # At least one unit always fits, or a slow rate would never begin.
-        self.burst = max(self._burst_seconds, self.gap)
 
     def wait(self, now: float) -> float:
         """Seconds until the next unit may go; 0 when it may go now."""
-        wait = self.due - self.burst + self.gap - now
+        wait = self.due - _LATE_SECONDS - now
         return wait if wait > 0.0 else 0.0
 
     def take(self, now: float, units: float = 1.0) -> None:
@@ -35,4 +32,4 @@ class Gcra:
 
     def hold(self, until: float) -> None:
         """Nothing before ``until``, and no burst right after it."""
-        self.due = max(self.due, until + self.burst - self.gap)
+        self.due = max(self.due, until + _LATE_SECONDS)

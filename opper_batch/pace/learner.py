@@ -6,14 +6,17 @@ request: at both ends it had nothing left. So the rate goes to just below that, 
 refusals are to be rare, and then climbs, first slowly, until the next episode.
 
     no limit met   rate is infinite, the number in flight doubles about each round trip (``places``)
-    episode        measured  -> hold just below what was measured
+    episode        the first -> what passed at once says how much is saved up, not how fast: seek from below
+                   measured  -> hold just below what was measured
                    blind     -> too little was sent to measure: dip, and come back to what was held
     in between     below hold -> back to it; at hold -> wait for the budget; then climb, ever faster
 """
 
 from __future__ import annotations
 
+from collections import deque
 from math import inf
+from operator import attrgetter
 from typing import NamedTuple
 
 from opper_batch.pace.moods import CLOSE, EXCESS, Moods
@@ -34,21 +37,33 @@ _ENOUGH_SECONDS = 1.0
 _ENOUGH_TO_DOUBT = 5.0
 # Two measurements that differ by less than this agree; a limit that moved by more is measured anew.
 _AGREEMENT = 0.1
-# What a rate is multiplied with: when nothing could be measured; after a measurement, for what the gateway
-# has saved up to grow a little; when measured and tried rate are far apart; when Retry-After says nothing.
+# What a rate is multiplied with when nothing could be measured: what was under way is refused then, too.
 _DIP = 0.6
-_RESUME = 0.7
+# Not by more than this at once, however little was measured: refusals at random would lead to nothing.
 _BETWEEN = 0.6
+# The same when each Retry-After is the same long one: the way down is slow, as each step costs such a wait.
 _UNINFORMED = 0.9
 # Before the first limit was met the rate rose all the time, so what passed is measured too low or too high.
+# Less would lengthen a short run; more meets the limit again, with a pause, while it still empties a bucket.
 _ROUGHLY = 0.75
 # What a gateway could have let through during a pause is not measured, so the rate may be a little too low.
 _NUDGE = 1.01
-# Growth per second: climbing begins slowly and becomes fast; coming back to what was held is faster still.
-_SLOW, _FAST, _BACK = 0.004, 0.1, 0.4
+# Growth per second. SEEK is for a limit that was met before anything could be measured, within a second of
+# the start: 7 times as fast each second, so that 300 a second are reached from 10 within two, and what
+# passes meanwhile is few enough refusals. BACK leads to what was held before. UNSURE follows a measurement
+# that no other has confirmed: the next comes within seconds, and costs a pause. A sure rate climbs SLOW at
+# first, then faster by a factor of e in SPEED_UP seconds, up to FAST: a limit that doubled is found in half
+# a minute.
+_SEEK, _BACK, _UNSURE, _SLOW, _FAST = 2.0, 0.4, 0.05, 0.004, 0.1
 _SPEED_UP_SECONDS = 5.0
+# A measurement from the marks that a climb leaves: one for each tenth that the rate grew, the last ones,
+# and none so near that a millisecond of the network makes a hundredth.
+_MARK = 1.1
+_MARKS = 16
+_LATELY = 0.2  # seconds
+# A pause this long lets most gateways save up all they can, so what they could not save is not missed.
+_REFILLING = 0.5
 # Whatever is measured, a request in twenty seconds; while nothing can be measured, one in two seconds.
-_REFILLING = 0.5  # seconds of pause that make up for a dip
 _LOWEST = 0.05
 _LOWEST_BLIND = 0.5
 # Retry-After of at least this many seconds that is always the same says nothing about the limit.
@@ -78,8 +93,11 @@ class Learner:
         self.paused_until = -inf
         self.budget = 0.0  # refusals that probing may cost
         self.passed = 0.0  # requests let through between the last two episodes
+        self.saved = inf  # what the gateway saves up at most, as far as the first episode told
         self.number = 0.0  # requests sent so far
         self.moods = Moods()
+        # When, how many had been sent, how many of them refused, and the rate: since the anchor, here alone.
+        self._marks: deque[tuple[float, float, float, float]] = deque(maxlen=_MARKS)
         self._cut = 0.0  # the last request that was under way when the rate was cut
         self._anchor = -1.0  # since this request it is measured
         self._anchor_at = 0.0
@@ -108,6 +126,8 @@ class Learner:
             past, self._grown = now - self._grown, now
             if binding:
                 self._climb(min(past, max(1.0, 2 / self.rate)))
+            if not self._marks or self.rate > _MARK * self._marks[-1][3]:
+                self._marks.append((now, self.number, self._refused, self.rate))
 
     def refused(self, now: float, sent: Sent, wait: float) -> bool:
         """A 429 to ``sent`` that says to wait so many seconds (0: says nothing). True when an episode begins.
@@ -125,7 +145,7 @@ class Learner:
             self._refused += sent.number > self._anchor
         if wait:
             self.paused_until = max(self.paused_until, now + wait)
-            if not begins:
+            if not begins and sent.at <= self._anchor_at:
                 self._anchor_at = max(self._anchor_at, self.paused_until)
         return begins
 
@@ -169,7 +189,7 @@ class Learner:
         halve = self.moods.episode(sent.number, self._refused, close=close)
         if wait and not self.moods.share:
             self.budget -= _PAUSE_COST * wait * min(tried, self._while_sending(sent))
-        if self._measurable(until, wait) or first:
+        if self._measurable(sent, until, wait) or first:
             self._set(sent, until, wait, close=close)
             self._measure_from(sent.number, until, exact=True)
             self._waited = wait
@@ -183,8 +203,10 @@ class Learner:
             self.rate, self.hold, self.measured = self.most, self.most, 0.0  # it was chance: begin anew
         self._cut, self._grown = self.number, now
 
-    def _measurable(self, until: float, wait: float) -> bool:
+    def _measurable(self, sent: Sent, until: float, wait: float) -> bool:
         """Enough has passed; after a pause, for as long as the pause was, as windows may be in play."""
+        if wait < _LONG_WAIT and sent.at - self._anchor_at < _LATELY:
+            return False
         seconds = max(until - self._anchor_at, 1e-3)
         moved = self._sure and not self._agrees(self.passed / seconds)
         enough = max(_ENOUGH_TO_DOUBT if moved else _ENOUGH_SECONDS, self._waited)
@@ -202,6 +224,19 @@ class Learner:
             return self.passed / max(seconds, 1e-3)
         return max(self.passed, _ENOUGH_REQUESTS) / max(seconds, _ENOUGH_SECONDS)
 
+    def _lately(self, sent: Sent) -> float:
+        """Requests a second beyond what can have been saved up: the most since any of the marks.
+
+        Nothing lets more pass than that, and a gateway that saves up little lets less pass in all, while the
+        rate is still far below its limit or a pause is longer than it had to be.
+        """
+        rates = [
+            (sent.number - number - (self._refused - refused) - self.saved) / (sent.at - at)
+            for at, number, refused, _ in self._marks
+            if number > self._anchor and sent.at - at >= _LATELY  # others may have set another anchor
+        ]
+        return max(rates, default=0.0)
+
     def _set(self, sent: Sent, until: float, wait: float, *, close: bool) -> None:
         """Put the rate to what was measured.
 
@@ -210,6 +245,7 @@ class Learner:
         """
         seconds = max(until - self._anchor_at, 1e-3)
         low, high, tried = self.passed / seconds, self._while_sending(sent), self.rate
+        low = max(low, self._lately(sent))
         agree = self._agrees(low)
         was_sure, self._sure, self._speed = self._sure, False, _FAST
         if self._is_uninformed(wait):
@@ -217,35 +253,46 @@ class Learner:
         elif tried == inf or not self._exact:
             rough = wait > 0.1 * seconds and not was_sure
             self.hold = (_ROUGHLY if rough else HELD) * min(tried, high)
-            self._speed = _BACK if wait < _LONG_WAIT else _FAST  # a mistake costs a wait
+            blind = sent.at - self._anchor_at < _ENOUGH_SECONDS
+            self._speed = _SEEK if blind else _BACK if wait < _LONG_WAIT else _FAST  # a mistake costs a wait
+            if tried == inf:
+                self.saved = self.passed
         elif agree:
             if wait >= _REFILLING and not close and tried >= 1.02 * self.hold:
                 low = _NUDGE * max(low, self.measured)
             self._sure, self._speed, self.hold = True, _SLOW, HELD * low
         else:
             self.hold = min(tried, max(HELD * low, _BETWEEN * tried))
+            self._speed = _UNSURE
         if not self._is_uninformed(wait):
             self.budget = max(self.budget, -_EARNED * _TRUSTED_FOR * self.passed)
-        self.rate = self.hold * (_RESUME if self._sure and wait < _REFILLING else 1)
+        self.rate = self.hold
         self.measured = min(low, self.hold) if not self._exact else low
 
     def _measure_from(self, number: float, at: float, *, exact: bool) -> None:
+        self._marks.clear()
         self._anchor, self._anchor_at, self._refused, self._exact = number, at, 0, exact
 
     @property
     def numbers(self) -> tuple[float, ...]:
         """All of it, for ``restore``: what processes that share a limit pass to and fro."""
-        return (*[getattr(self, name) for name in _NUMBERS], *self.moods.numbers)
+        own: tuple[float, ...] = _NUMBERS(self)
+        return own + self.moods.numbers
 
     def restore(self, numbers: tuple[float, ...]) -> None:
-        for name, number in zip(_NUMBERS, numbers, strict=False):
-            setattr(self, name, number)
-        self.moods.restore(numbers[len(_NUMBERS) :])
-        self.rate = min(max(self.rate, _LOWEST), self.most)
+        rate, self.hold, self.measured, self.paused_until, self.budget, self.passed, *rest = numbers[:_OWN]
+        self.saved, self.number, self._cut, self._anchor, self._anchor_at, exact, *rest = rest
+        self._refused, sure, self._speed, self._grown, self._waited = rest
+        self._exact, self._sure = bool(exact), bool(sure)
+        self.moods.restore(numbers[_OWN:])
+        self.rate = min(max(rate, _LOWEST), self.most)
 
 
 # ``most`` is not among them: each run may have been told another limit.
-_NUMBERS = (
-    *("rate", "hold", "measured", "paused_until", "budget", "passed", "number", "_cut", "_anchor"),
-    *("_anchor_at", "_exact", "_refused", "_sure", "_speed", "_grown", "_waited"),
+_NUMBERS = attrgetter(
+    *("rate", "hold", "measured", "paused_until", "budget", "passed", "saved"),
+    *("number", "_cut", "_anchor", "_anchor_at", "_exact", "_refused"),
+    *("_sure", "_speed", "_grown", "_waited"),
 )
+_OWN = 17
+COUNT = _OWN + 6  # how many ``numbers`` there are, those of the moods included

@@ -7,7 +7,7 @@ from math import inf, isnan
 from typing import NamedTuple, Protocol
 
 from opper_batch.pace.gcra import Gcra
-from opper_batch.pace.learner import HELD, Learner, Sent
+from opper_batch.pace.learner import COUNT, HELD, Learner, Sent
 from opper_batch.pace.places import Places
 
 # Requests under way when nobody says how many: 300 calls a second at 1.4 s each need 420. More connections
@@ -149,7 +149,7 @@ class Pace:
         tried, heeded = self.learner.rate, self.learner.moods.share == 0
         if self.learner.refused(now, sent, wait or 0.0):
             heeded = True
-            self._episode(now, sent, tried)
+            self._episode(now, sent, tried, informed=bool(wait))
         if wait and heeded:
             self._requests.hold(self.learner.paused_until)
             if self._tokens:
@@ -216,7 +216,7 @@ class Pace:
         """What the others have written, unless somebody has damaged it."""
         numbers = self._commons.take() if self._commons else None
         learner, requests = self.learner, self._requests
-        if not numbers or len(numbers) != 2 + len(learner.numbers) or any(map(isnan, numbers)):
+        if not numbers or len(numbers) != 2 + COUNT or any(map(isnan, numbers)):
             return
         requests.due = min(numbers[0], now + _LONGEST_PAUSE)
         if self._tokens:
@@ -231,9 +231,10 @@ class Pace:
             tokens = self._tokens.due if self._tokens else -inf
             self._commons.put((self._requests.due, tokens, *self.learner.numbers))
 
-    def _episode(self, now: float, sent: Sent, tried: float) -> None:
+    def _episode(self, now: float, sent: Sent, tried: float, *, informed: bool) -> None:
+        """``informed``: it was said when to come back, which a gateway that limits places cannot know."""
         learner = self.learner
-        if self.places.episode(sent) and not learner.moods.testing:
+        if not informed and self.places.episode(sent) and not learner.moods.testing:
             learner.forgive(tried)
         elif learner.rate == inf:
             self.places.start_over()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import struct
 import subprocess
@@ -160,6 +161,7 @@ def test_without_a_place_for_it_a_run_goes_on_alone(tmp_path: Path) -> None:
     assert Commons.join(ORIGIN, KEY, within=tmp_path / "file") is None
     assert Commons.join(ORIGIN, KEY, within=tmp_path / "file" / "below") is None
     assert Commons.join(ORIGIN, KEY, within=Path("/proc/nothing/here")) is None
+    assert Commons.join(ORIGIN, KEY, within=Path("/proc/self")) is None, "it is there, but read-only"
 
 
 def test_a_link_in_its_place_is_not_followed(limits: Path, tmp_path: Path) -> None:
@@ -209,6 +211,47 @@ def test_who_was_alone_notices_whoever_joins(limits: Path, join: Callable[[], Co
     late.communicate("")
 
 
+@pytest.mark.parametrize("instead", ["pipe", "/dev/full"])
+def test_a_disk_that_vanishes_or_fills_up_stops_no_run(
+    join: Callable[[], Commons], other: subprocess.Popen[str], instead: str
+) -> None:
+    commons = join()
+    pace, now = Pace(commons=commons), 0.0
+    for call in range(100):
+        if call == 50:
+            assert commons.busy
+            gone = os.pipe()[0] if instead == "pipe" else os.open(instead, os.O_RDWR)
+            os.dup2(gone, commons._file)
+        now += pace.wait(now)
+        pace.sent(now)
+        pace.returned(now, pace.expect(now))
+    assert not commons.busy, "alone from there on"
+    commons.keep(LEARNED)
+    assert commons.learned is None
+
+
+def test_who_is_stopped_in_its_turn_stops_nobody(join: Callable[[], Commons]) -> None:
+    commons = join()
+    holder = HOLDER.replace('print("joined"', 'commons.take(); print("joined"')
+    stopped = subprocess.Popen(
+        [sys.executable, "-c", holder, ORIGIN, KEY], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert stopped.stdout
+    assert stopped.stdout.readline() == b"joined\n"
+    stopped.send_signal(signal.SIGSTOP)
+    until(lambda: commons.busy, 2.0)
+    pace, now, began, cpu = Pace(commons=commons), 0.0, time.monotonic(), time.process_time()
+    for _ in range(200):
+        now += 0.01
+        pace.wait(now)
+        pace.sent(now)
+        pace.returned(now, pace.expect(now))
+    assert time.monotonic() - began < 0.5
+    assert time.process_time() - cpu < 0.1
+    stopped.kill()
+    stopped.communicate()
+
+
 def test_what_nobody_used_for_a_month_is_removed(limits: Path) -> None:
     old, new = limits / "old.limit", limits / "new.limit"
     for path, age in ((old, 31), (new, 29)):
@@ -234,7 +277,7 @@ def test_alone_it_costs_next_to_nothing_and_shared_a_few_microseconds(
             pace.returned(now, pace.expect(now))
         return (time.process_time() - began) / 5000
 
-    assert cost(Pace(commons=join())) < 100e-6
+    assert cost(Pace(commons=join())) < 50e-6
     other.kill()
     assert cost(Pace()) < 30e-6
 

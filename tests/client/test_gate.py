@@ -75,8 +75,8 @@ def test_a_known_rate_is_kept() -> None:
         for _ in range(60):
             await gate.enter()
             gate.leave()
-        # A burst of a quarter of a second is 25, the other 35 take 10 ms each.
-        assert 0.3 < time.monotonic() - began < 0.8
+        # Three or four at once, the others 10 ms each.
+        assert 0.5 < time.monotonic() - began < 0.8
 
     run(scene())
 

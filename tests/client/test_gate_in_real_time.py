@@ -39,7 +39,7 @@ def test_after_a_429_with_retry_after_2_nothing_leaves_for_2_s_and_no_burst_foll
     stub.watch = watch
     stub.calls(*[ok() for _ in range(199)], says(429, retry_after="2"), ok())
     pace = Pace(concurrency=16, requests_per_minute=60 * 200)
-    asked(stub.url, 4.5, tmp_path / "out", pace)
+    asked(stub.url, 3.7, tmp_path / "out", pace)
     (at,) = refused
     # What was under way when the refusal was heard may still arrive.
     after = [arrival - at for arrival in arrived if arrival > at + 0.1]

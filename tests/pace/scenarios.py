@@ -92,7 +92,6 @@ MORE = [
     Scenario("window that began before", lambda chance: FixedWindow(600, start=37), 0.95),
     Scenario("tokens, fixed window", lambda chance: FixedWindow(TPM, by_size=True), 0.95, tokens=True),
     Scenario("tokens, ten seconds saved", bucket(TPM / 60, TPM / 6, by_size=True), 0.95, tokens=True),
-    Scenario("40 in flight, 1 s", lambda chance: InFlight(40, MEAN, says=1.0), 0.90),
     Scenario("5 % at random, 20 ms", moody(Open, 0.02), 0.80, None, concurrency=PLACES),
     Scenario(
         "known tokens, window", lambda c: FixedWindow(TPM, by_size=True), 0.98, 0.0, tokens=True, tpm=TPM

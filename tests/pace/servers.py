@@ -115,12 +115,12 @@ class SlidingLog(Open):
 class InFlight(Open):
     """At most ``most`` at the same time, no rate; ``mean`` seconds of latency say what that allows."""
 
-    def __init__(self, most: int, mean: float, *, says: float = SILENT) -> None:
-        self.most, self.mean, self.says, self.inside = most, mean, says, 0
+    def __init__(self, most: int, mean: float) -> None:
+        self.most, self.mean, self.inside = most, mean, 0
 
     def ask(self, now: float, size: float) -> float | None:
         if self.inside >= self.most:
-            return self.says
+            return SILENT
         self.inside += 1
         return None
 

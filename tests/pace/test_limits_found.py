@@ -10,7 +10,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 import pytest
 from scenarios import BY_NAME, MORE, TABLE, Result, measure
 
-QUICK_SEEDS = range(4)
+QUICK_SEEDS = range(2)
 ALL_SEEDS = range(20)
 
 Begin = Callable[[str, range], list[Future[Result]]]

@@ -95,6 +95,6 @@ def test_four_share_a_limit_evenly_and_one_that_dies_leaves_its_part_at_once(rat
 def test_a_known_limit_is_held_by_all_together() -> None:
     common = Common()
     paces = [Pace(requests_per_minute=3000, commons=common) for _ in range(4)]
-    accepted, refused = simulate_many(paces, Bucket(50, 13), Random(1), seconds=60.0, killed={})
+    accepted, refused = simulate_many(paces, Bucket(50, 3), Random(1), seconds=60.0, killed={})
     assert not refused
     assert sum(map(len, accepted)) >= 0.98 * 50 * 60

@@ -5,6 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
+from scenarios import whole
 from servers import SILENT, Bucket, Open
 from simulation import MEDIAN, lognormal, simulate
 
@@ -13,6 +14,7 @@ from opper_batch.pace import CEILING, Learned, Pace
 ROWS = 1000
 IDEAL = (ROWS - 50) / 50 + MEDIAN
 SEEDS = range(20)
+FEW_SEEDS = range(4)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -26,15 +28,40 @@ def test_a_thousand_rows_at_an_unknown_50_a_second(seed: int) -> None:
     assert len(warm.refused) <= 5
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", FEW_SEEDS)
 def test_a_thousand_rows_without_a_word_on_when_to_come_back(seed: int) -> None:
     seen = simulate(Pace(), Bucket(50, 50, says=lambda wait: SILENT), lognormal(Random(seed)), rows=ROWS)
     assert seen.ended <= 1.4 * IDEAL
 
 
+@pytest.mark.parametrize("seed", FEW_SEEDS)
+@pytest.mark.parametrize(
+    ("burst", "longest", "refused"),
+    [(10, 1.15, 0.01), (3, 1.15, 0.01), (1, 1.25, 0.02)],  # one at a time: half of the first 16 are refused
+)
+def test_a_gateway_that_saves_up_little_and_speaks_in_whole_seconds(
+    burst: int, longest: float, refused: float, seed: int
+) -> None:
+    """Each refusal costs a second, and the first comes at once and tells nothing of the rate."""
+    latency = lognormal(Random(seed), 0.3, 0.05)
+    seen = simulate(Pace(), Bucket(50, burst, says=whole), latency, rows=2000)
+    assert seen.ended <= longest * 40
+    assert len(seen.refused) < refused * 2000
+
+
+@pytest.mark.parametrize("seed", FEW_SEEDS)
+def test_a_refusal_of_a_known_rate_is_no_reason_to_crawl(seed: int) -> None:
+    """Somebody else has just emptied the bucket, and does so again after five seconds."""
+    server = Bucket(50, 10, says=whole, changes=((5, 1), (5.3, 50)))
+    server.level = 0.0
+    seen = simulate(Pace(requests_per_minute=3000), server, lognormal(Random(seed), 0.3, 0.05), rows=2000)
+    assert seen.ended <= 1.1 * 40
+    assert len(seen.refused) <= 8
+
+
 @pytest.mark.parametrize("concurrency", [None, 256, 1024])
 def test_without_a_limit_all_places_are_taken_within_three_seconds(concurrency: int | None) -> None:
-    for seed in SEEDS:
+    for seed in FEW_SEEDS:
         seen = simulate(Pace(concurrency=concurrency), Open(), lognormal(Random(seed), 0.3, 0.3), seconds=4.0)
         assert seen.full < 3.0
         assert not seen.refused

@@ -1,0 +1,5 @@
+"""A gateway that says what a test tells it to."""
+
+from client_fixtures import stub
+
+__all__ = ["stub"]
