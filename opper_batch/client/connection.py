@@ -8,7 +8,7 @@ import time
 
 import httptools
 
-from opper_batch.client.faults import too_large
+from opper_batch.client.faults import too_large, too_much_framing
 from opper_batch.client.transport import KEEPALIVE_SECONDS, Response
 
 # What may come besides the body: the head, and what chunks of a few bytes each cost.
@@ -31,17 +31,18 @@ class Connection(asyncio.Protocol):
         self.closed = asyncio.get_running_loop().create_future()
         self.reusable = False
         self._answer: asyncio.Future[Response] | None = None
-        self._idle_since = 0.0
+        self._idle_since: float | None = None  # before the first exchange
         self._begin()
 
     async def exchange(self, content: bytes, *, body_cap: int) -> Response:
-        """The answer to ``content``, which leaves at once; ConnectionBroken, or BadReply past the cap.
+        """The answer to ``content``, which leaves at once; ConnectionBroken, or BadReply past a cap.
 
         Whatever ends it early closes the connection, so no later exchange can get this one's answer.
         """
-        self.reusable = False
-        if self._transport.is_closing():
+        if not self._still_good():
+            self.abort()
             raise ConnectionBroken("the connection was closed before the request left", sent=False)
+        self.reusable = False
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._answer = answer
         self._parser = httptools.HttpResponseParser(self)
@@ -50,10 +51,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(content)
         try:
             return await answer
+        except BaseException:  # a cancel, too, that came between the answer and us
+            self.reusable = False
+            raise
         finally:
             self._answer = None
             if answer.done() and not answer.cancelled():
-                answer.exception()  # looked at, even when a cancel came between it and us
+                answer.exception()  # looked at, even when it is a cancel that ends this
             if self.reusable:
                 self._idle_since = time.monotonic()
             else:
@@ -63,16 +67,26 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         self._transport.abort()
 
-    def still_good(self) -> bool:
-        """Whether an idle connection can be trusted with a request.
+    def idle_too_long(self) -> bool:
+        return self._idle_since is not None and time.monotonic() - self._idle_since > KEEPALIVE_SECONDS
 
-        The poll sees an end of the connection that the loop had no time to tell yet. What comes without
-        having been asked for is nobody's answer.
+    def _still_good(self) -> bool:
+        """Whether this connection can be trusted with a request.
+
+        The poll sees an end of an idle connection that the loop had no time to tell yet. What comes without
+        having been asked for is nobody's answer; on a new connection it is TLS's own.
         """
-        if not self.reusable or time.monotonic() - self._idle_since > KEEPALIVE_SECONDS:
+        if self._transport.is_closing():
+            return False
+        socket = self._transport.get_extra_info("socket")
+        if socket is None:  # TLS lost its connection and had no time to tell
+            return False
+        if self._idle_since is None:
+            return True
+        if not self.reusable or self.idle_too_long():
             return False
         pending = select.poll()
-        pending.register(self._transport.get_extra_info("socket"), select.POLLIN)
+        pending.register(socket, select.POLLIN)
         return not pending.poll(0)
 
     # What asyncio tells.
@@ -90,12 +104,13 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(ConnectionBroken("what came is not HTTP", sent=True))
         if self._received - self._size > _HEAD_CAP + _MOST_OVERHEAD * self._size:
-            self._fail(too_large(_HEAD_CAP))
+            self._fail(too_much_framing())
         return None
 
     def eof_received(self) -> None:
         if self._ends_with_connection:
             self.on_message_complete()
+        self.reusable = False
 
     def connection_lost(self, error: Exception | None) -> None:
         self.reusable = False
@@ -119,7 +134,8 @@ class Connection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
-        framed = "content-length" in self._headers or "transfer-encoding" in self._headers
+        coding = self._headers.get("transfer-encoding", "").rpartition(",")[2].strip().lower()
+        framed = "content-length" in self._headers or coding == "chunked"
         self._ends_with_connection = not framed and self._status >= 200
 
     def on_body(self, body: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import httpx
 
-from opper_batch.client.faults import out_of_files, too_many_files
+from opper_batch.client.faults import out_of_files, too_many_files, unusable_proxy
 from opper_batch.client.gateway import is_loopback
 from opper_batch.client.transport import BODY_CAP, CONNECT_SECONDS
 from opper_batch.errors import MachineError, OperationFailed
@@ -97,8 +97,8 @@ class Downloads:
                     timeout=httpx.Timeout(_READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
                     trust_env=not self._loopback,
                 )
-            except (ImportError, ValueError) as error:
-                raise MachineError(f"the environment names a proxy that cannot be used: {error}") from None
+            except (ImportError, ValueError, httpx.InvalidURL) as error:
+                raise unusable_proxy(error) from None
         return self._opened
 
 

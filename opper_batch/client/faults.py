@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import ssl
 
+import httpx
+
 from opper_batch.errors import BadReply, MachineError, Unreachable
 from opper_batch.text import printable, shortened
 
@@ -37,6 +39,16 @@ def unreachable(error: BaseException, *, paid: bool) -> MachineError | Unreachab
 
 def too_late(seconds: float) -> Unreachable:
     return Unreachable(f"no answer in {seconds:g} s", paid=True)
+
+
+def unusable_proxy(error: Exception) -> MachineError:
+    """Never quotes an address that cannot be read, for what it takes for the port may be a password."""
+    reason = "its address cannot be read" if isinstance(error, httpx.InvalidURL) else error
+    return MachineError(f"the environment names a proxy that cannot be used: {reason}")
+
+
+def too_much_framing() -> BadReply:
+    return BadReply("the gateway's answer is nearly all framing: endless headers, or chunks of a few bytes")
 
 
 def too_large(cap: int) -> BadReply:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections import defaultdict
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -22,6 +22,7 @@ from opper_batch.client.transport import CONNECT_SECONDS, READ_SECONDS, Request,
 from opper_batch.errors import Unreachable
 
 _EYEBALLS_SECONDS = 0.25  # a host's next address is tried after this (RFC 8305)
+_CLOSE_SECONDS = 1.0  # for connections that are being made
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class LeanTransport:
         self._tls: ssl.SSLContext | None = None
         self._opening: set[asyncio.Task[Connection]] = set()
         self._open: set[Connection] = set()
-        self._idle: defaultdict[_Origin, list[Connection]] = defaultdict(list)
+        self._idle: defaultdict[_Origin, deque[Connection]] = defaultdict(deque)
         self._proxied: dict[_Origin, bool] = {}
         self._through_proxy = HttpxTransport(seconds=seconds)
 
@@ -65,21 +66,15 @@ class LeanTransport:
         content = _content(request, place)
         try:
             async with asyncio.timeout(self._seconds):
-                connection = self._kept(place.origin) or await self._connected(place.origin)
-                response = await connection.exchange(content, body_cap=request.body_cap)
+                return await self._answer(place.origin, content, request.body_cap)
         except TimeoutError:
             raise too_late(self._seconds) from None
         except ConnectionBroken as error:
             raise unreachable(error, paid=error.sent) from None
-        if connection.reusable:
-            self._idle[place.origin].append(connection)
-        return response
 
     async def close(self) -> None:
         """Close every connection; a request in flight fails."""
-        for opening in tuple(self._opening):
-            opening.cancel()
-        await asyncio.gather(*self._opening, return_exceptions=True)
+        await self._close_opening()
         for connection in self._open:
             connection.abort()
         await asyncio.gather(*(connection.closed for connection in self._open))
@@ -94,20 +89,34 @@ class LeanTransport:
             self._proxied[origin] = proxy_to(httpx.URL(url)) is not None
         return self._proxied[origin]
 
-    def _kept(self, origin: _Origin) -> Connection | None:
-        """The connection that became idle last, so that the others can be given up when few are needed."""
+    async def _answer(self, origin: _Origin, content: bytes, body_cap: int) -> Response:
+        """Over the connection that became idle last, so that the others can be given up when few are needed.
+
+        One that turns out to be closed before anything was sent costs nothing: the next one is taken.
+        """
         idle = self._idle[origin]
         while idle:
-            connection = idle.pop()
-            if connection.still_good():
-                return connection
-            connection.abort()
-        return None
+            try:
+                return await self._exchanged(idle.pop(), idle, content, body_cap)
+            except ConnectionBroken as error:
+                if error.sent:
+                    raise
+        return await self._exchanged(await self._connected(origin), idle, content, body_cap)
+
+    async def _exchanged(
+        self, connection: Connection, idle: deque[Connection], content: bytes, body_cap: int
+    ) -> Response:
+        response = await connection.exchange(content, body_cap=body_cap)
+        if connection.reusable:
+            idle.append(connection)
+        while idle and idle[0].idle_too_long():
+            idle.popleft().abort()
+        return response
 
     async def _connected(self, origin: _Origin) -> Connection:
         """A new connection; whatever goes wrong with it, nothing was sent.
 
-        One that is being made is not cancelled, for asyncio would lose its socket: it is closed when made.
+        It is not cancelled with its request, for asyncio could lose its socket: it is closed when made.
         """
         opening = asyncio.get_running_loop().create_task(self._opened(origin))
         self._opening.add(opening)
@@ -135,6 +144,16 @@ class LeanTransport:
         self._open.add(connection)
         connection.closed.add_done_callback(lambda _: self._open.discard(connection))
         return connection
+
+    async def _close_opening(self) -> None:
+        """Close what is being made when it is made, which is waited for a little and cancelled then."""
+        for opening in self._opening:
+            opening.add_done_callback(_dropped)
+        if self._opening:
+            _, late = await asyncio.wait(self._opening, timeout=_CLOSE_SECONDS)
+            for opening in late:
+                opening.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     def _trusted(self) -> ssl.SSLContext:
         if self._tls is None:

@@ -1,4 +1,4 @@
-"""The transport over httpx: every proxy that httpx knows, at four times the cost of the lean one."""
+"""The transport over httpx: every proxy that httpx knows, at several times the cost of the lean one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from functools import lru_cache
 
 import httpx
 
-from opper_batch.client.faults import too_large, too_late, unreachable
+from opper_batch.client.faults import too_large, too_late, unreachable, unusable_proxy
 from opper_batch.client.surroundings import proxy_to, trusted
 from opper_batch.client.transport import CONNECT_SECONDS, KEEPALIVE_SECONDS, READ_SECONDS, Request, Response
-from opper_batch.errors import MachineError
 
 # Before these the request did not leave whole, so nobody can have charged for it.
 _UNSENT = (
@@ -76,11 +75,14 @@ class HttpxTransport:
         return self._tls
 
     def _connected(self, url: str) -> httpx.AsyncHTTPTransport:
-        proxy = None if self._direct else proxy_to(_parsed(url))
+        named = None if self._direct else proxy_to(_parsed(url))
         try:
+            proxy = httpx.Proxy(named) if named else None
+            if proxy and (proxy.url.port or 0) >= 2**16:
+                raise ValueError("there is no such port")
             return httpx.AsyncHTTPTransport(verify=self._trusted(url), limits=_LIMITS, proxy=proxy)
-        except (ImportError, ValueError) as error:
-            raise MachineError(f"the environment names a proxy that cannot be used: {error}") from None
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            raise unusable_proxy(error) from None
 
 
 async def _exchanged(connection: httpx.AsyncHTTPTransport, request: Request) -> Response:

@@ -2,7 +2,8 @@
 
 A transport follows no redirect, keeps no cookie, sends nothing twice, inflates nothing, and bounds a body's
 size and an exchange's time; every fault of the network comes out as ``Unreachable`` saying whether the
-request may have been paid.
+request may have been paid, and every fault of this machine (no more files, a proxy or certificates that
+cannot be used) as ``MachineError``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class Response:
 
 
 class Transport(Protocol):
-    """Anything that carries a request to its URL and back. Raises Unreachable, or BadReply past the cap."""
+    """Anything that carries a request to its URL and back.
+
+    Raises Unreachable, BadReply past the cap, or MachineError.
+    """
 
     async def send(self, request: Request) -> Response: ...
 

@@ -15,11 +15,14 @@ from typing import Any
 
 import pytest
 import trustme
-from wire import CARRIERS, Wire, echo, free_port, post, reply, saying, sent
+from wire import CARRIERS, Wire, Writer, echo, free_port, post, reply, saying, sent
 
 from opper_batch.client import Transport
+from opper_batch.client.downloads import Downloads
 from opper_batch.client.lean import LeanTransport
 from opper_batch.errors import MachineError, Unreachable
+from opper_batch.protocol import OperationStatus
+from opper_batch.records import Operation
 
 
 @pytest.fixture(params=CARRIERS)
@@ -149,6 +152,33 @@ def test_a_server_that_speaks_no_tls_was_not_paid(transport: Transport) -> None:
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("end", ["abort", "close"])
+def test_an_end_over_tls_that_only_asyncio_has_heard_of_costs_no_attempt(
+    authority: trustme.CA, trusting: Path, end: str
+) -> None:
+    """asyncio tells a protocol over TLS a turn of the loop late; a request may leave before."""
+    writers: list[Writer] = []
+
+    async def answer(request: bytes, writer: Writer) -> None:
+        writers.append(writer)
+        await echo(request, writer)
+
+    async def run() -> None:
+        transport = LeanTransport(seconds=10.0)
+        async with Wire(answer, tls=server(authority)) as wire:
+            await transport.send(post(wire.url))
+            (kept,) = transport._open
+            getattr(writers[0].transport, end)()
+            async with asyncio.timeout(5):
+                while not kept._transport.is_closing():
+                    await asyncio.sleep(0)
+            assert (await transport.send(post(wire.url, b"next"))).body == b"next"
+            assert (wire.connections, len(wire.requests)) == (2, 2)
+            await transport.close()
+
+    asyncio.run(run())
+
+
 def test_requests_over_tls_cancelled_at_any_moment_leave_nothing(
     authority: trustme.CA, trusting: Path
 ) -> None:
@@ -226,12 +256,35 @@ def test_a_direct_transport_goes_past_the_environments_proxy(
     assert sent(Wire(echo), post("", b"direct"), transport=transport)[0].body == b"direct"
 
 
-@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "carrier-pigeon://127.0.0.1"])
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "socks5://127.0.0.1:1",
+        "carrier-pigeon://127.0.0.1",
+        "http://127.0.0.1:secret",
+        "http://ann:secret/word@127.0.0.1:1",
+        "http://[::1",
+    ],
+)
 def test_a_proxy_that_cannot_be_used_is_a_sentence(
-    carrier: Any, monkeypatch: pytest.MonkeyPatch, proxy: str
+    carrier: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, proxy: str
 ) -> None:
+    async def download() -> None:
+        ready = OperationStatus("completed", url="https://files.example/a")
+        await Downloads(tmp_path, loopback=False).fetch(Operation("a", "image"), ready, name="a")
+
     monkeypatch.setenv("https_proxy", proxy)
-    with pytest.raises(MachineError, match="proxy"):
+    for going in (carrier(seconds=1.0).send(post("https://gateway.example/v3/call")), download()):
+        with pytest.raises(MachineError, match="names a proxy that cannot be used") as caught:
+            asyncio.run(going)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_proxys_port_that_no_machine_has_is_a_sentence(
+    carrier: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:99999")
+    with pytest.raises(MachineError, match="there is no such port"):
         asyncio.run(carrier(seconds=1.0).send(post("https://gateway.example/v3/call")))
 
 

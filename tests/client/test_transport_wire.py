@@ -76,6 +76,17 @@ def test_a_body_may_end_with_its_connection(transport: Transport, version: str) 
     assert wire.connections == 2
 
 
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_a_coding_that_is_not_chunked_ends_with_its_connection(coding: str) -> None:
+    async def answer(request: bytes, writer: Writer) -> None:
+        writer.write(f"HTTP/1.1 200 OK\r\nTransfer-Encoding: {coding}\r\n\r\nabc".encode())
+        await writer.drain()
+        writer.close()
+
+    (whole,) = sent(Wire(answer), post(""), transport=LeanTransport(direct=True, seconds=10.0))
+    assert whole.body == b"abc"
+
+
 def test_a_header_said_twice_is_one_list(transport: Transport) -> None:
     (answer,) = sent(Wire(saying(reply(b"", "X-Limit: 1", "x-limit: 2"))), post(""), transport=transport)
     assert answer.headers["x-limit"] == "1, 2"
@@ -184,9 +195,16 @@ def test_an_endless_head_is_left_early(flood: bytes) -> None:
             await writer.drain()
             written += len(flood)
 
-    with pytest.raises((BadReply, Unreachable)):
+    with pytest.raises(BadReply, match="nearly all framing"):
         sent(Wire(endless), post(""), transport=LeanTransport(direct=True, seconds=10.0))
     assert written < 20_000_000
+
+
+def test_chunks_that_hold_next_to_nothing_are_left_early() -> None:
+    chunks = (b"1;" + b"x" * 1000 + b"\r\na\r\n") * 2000
+    answer = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks
+    with pytest.raises(BadReply, match="nearly all framing"):
+        sent(Wire(saying(answer)), post(""), transport=LeanTransport(direct=True, seconds=10.0))
 
 
 def test_an_answer_past_the_cap_is_never_held_whole(transport: Transport) -> None:

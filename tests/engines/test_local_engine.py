@@ -119,7 +119,7 @@ def test_it_works_inside_a_running_event_loop(sandbox: Sandboxes, rig: Rigs) -> 
 def test_whatever_the_gateway_does_every_call_is_settled_once(sandbox: Sandboxes, rig: Rigs) -> None:
     running = sandbox(
         latency=0.005,
-        throttled=0.05,
+        throttled=0.01,
         retry_after=0.02,
         retry_after_form="ms",
         failed=0.05,
