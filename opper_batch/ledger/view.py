@@ -166,7 +166,7 @@ class View:
 
     def settled(self, keys: Sequence[bytes]) -> dict[bytes, tuple[bool, int]]:
         """For each key with an outcome: whether it has an answer, and the last run that asked."""
-        return {row[0]: (bool(row[1]), row[2]) for row in self._select(_SETTLED, keys)}
+        return {key: (bool(ok), run) for key, ok, run in self._select(_SETTLED, keys)}
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """For each key with an outcome: the one that counts."""

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from opper_batch.errors import SourceError
 from opper_batch.sources.cells import BadCell, CellType
 from opper_batch.sources.contract import BATCH_ROWS, missing_column_error
-from opper_batch.sources.csv_rows import Block, read_blocks, read_header
+from opper_batch.sources.csv_rows import Block, PlainBlock, read_blocks, read_header
 from opper_batch.sources.places import row_place
 from opper_batch.sources.schemas import merged
 
@@ -43,23 +43,19 @@ class CsvFormat:
         rows = 0
         for path in paths:
             for block in read_blocks(path, self._delimiter(path), schema.names, BATCH_ROWS):
-                rows += len(block.rows)
+                rows += len(block)
                 for index, name in enumerate(schema.names):
                     if name in self.declared:
-                        self._column(path, block, name, [cells[index] for cells in block.rows])
+                        self._column(path, block, name, index)
         return rows, schema
 
     def read(self, path: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
         for block in read_blocks(path, self._delimiter(path), schema.names, rows):
-            columns = zip(*block.rows, strict=True)
-            arrays = [
-                self._column(path, block, name, cells)
-                for name, cells in zip(schema.names, columns, strict=True)
-            ]
+            arrays = [self._column(path, block, name, index) for index, name in enumerate(schema.names)]
             yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
-    def _column(self, path: str, block: Block, name: str, cells: Sequence[str]) -> pa.Array:
-        text = pa.array(cells, pa.string())
+    def _column(self, path: str, block: Block | PlainBlock, name: str, index: int) -> pa.Array:
+        text = block.texts(index)
         text = pc.if_else(pc.equal(text, self.null_text), pa.scalar(None, pa.string()), text)
         if name not in self.declared:
             return text

@@ -16,16 +16,19 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from opper_batch.errors import SourceError
 from opper_batch.sources.contract import TEXT_PER_BATCH, check_names
 from opper_batch.sources.csv_faults import find_quote_fault, quote_fault_error, ragged_error
+from opper_batch.sources.csv_plain import plain_columns
 from opper_batch.sources.places import line_place, quoted, row_place
 from opper_batch.sources.text_files import LONGEST, not_utf8_error, opened_text
 
 if TYPE_CHECKING:
     from _csv import Reader
 
-_CHUNK = 256 * 1024  # characters
+_CHUNK = 1024 * 1024  # characters
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 
@@ -37,33 +40,70 @@ class Block:
     lines: list[int] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
 
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def texts(self, column: int) -> pa.Array:
+        """The cells of the column with this number, from 0."""
+        return pa.array([cells[column] for cells in self.rows], pa.string())
+
+
+@dataclass(frozen=True, slots=True)
+class PlainBlock:
+    """The same, of rows that are one line each and were read by column."""
+
+    first_row: int
+    lines: range
+    columns: list[pa.Array]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def texts(self, column: int) -> pa.Array:
+        return self.columns[column]
+
 
 class _Lines:
-    """The file's lines with their endings kept; counts the characters handed out, remembers the first line.
+    """The file's lines with their endings kept, cut from texts of many whole lines.
 
-    Lines are cut from the text many at a time, so that none costs a step of Python.
+    No line costs a step of Python. ``given`` are those cut for whoever iterates, ``passed`` those that
+    went by in whole texts instead; ``characters`` are counted, the first line is remembered.
     """
 
     def __init__(self, path: str, text: io.TextIOWrapper) -> None:
-        self.characters = 0
+        self.characters = self.given = self.passed = 0
         self.first = ""
         self._path = path
         self._text = text
+        self._texts = self._whole_lines()
+        self._next: str | None = None
 
     def __iter__(self) -> Iterator[str]:
         return chain.from_iterable(self._groups())
 
+    def peek(self) -> str:
+        """The text that comes next, empty at the end; it stays what comes next until it is passed by."""
+        if self._next is None:
+            self._next = next(self._texts, "")
+        return self._next
+
+    def pass_by(self, lines: int) -> None:
+        """The next text, of so many lines, was read as a whole."""
+        self._next = None
+        self.passed += lines
+
     def _groups(self) -> Iterator[list[str]]:
-        given = 0
-        for text in self._whole_lines():
+        while text := self.peek():
+            self._next = None
             lines = list(io.StringIO(text, newline=""))
+            before = self.given + self.passed
+            self.given += len(lines)
             self.first = self.first or lines[0]
             self.characters += len(text)
             if "\0" in text or len(text) >= LONGEST:
-                yield from self._up_to_fault(lines, given)
+                yield from self._up_to_fault(lines, before)
             else:
                 yield lines
-            given += len(lines)
 
     def _whole_lines(self) -> Iterator[str]:
         """The text, cut behind line breaks."""
@@ -107,33 +147,88 @@ def read_header(path: str, delimiter: str) -> list[str]:
     return header
 
 
-def read_blocks(path: str, delimiter: str, columns: Sequence[str], size: int) -> Iterator[Block]:
+def read_blocks(path: str, delimiter: str, columns: Sequence[str], size: int) -> Iterator[Block | PlainBlock]:
     """The data rows, each as wide as ``columns``, at most ``size`` to a block and bounded in characters."""
-    width = len(columns)
     with _lines(path) as lines:
-        reader = _reader(lines, delimiter)
-        next(reader, None)
-        block, mark, line, blank = Block(1), lines.characters, reader.line_num + 1, 0
+        strict = _StrictRows(path, lines, delimiter, columns, size)
+        yield from strict.blocks()
+        while text := lines.peek():
+            strictly = strict.blank or len(text) >= LONGEST
+            found = None if strictly else plain_columns(text, delimiter, len(columns))
+            if found is None:
+                yield from strict.blocks()
+                continue
+            yield from strict.rest()
+            yield from _pieces(found, strict.block.first_row, strict.line, size)
+            strict.block.first_row += len(found[0])
+            lines.pass_by(len(found[0]))
+        yield from strict.rest()
+
+
+def _pieces(columns: list[pa.Array], row: int, line: int, size: int) -> Iterator[PlainBlock]:
+    rows = len(columns[0])
+    for start in range(0, rows, size):
+        lines = range(line + start, line + min(start + size, rows))
+        yield PlainBlock(row + start, lines, [column.slice(start, size) for column in columns])
+
+
+class _StrictRows:
+    """Rows as Python's csv module reads them: ``block`` is the one being filled, ``line`` the next row's.
+
+    ``blank`` is the first blank line, which only more blank lines may follow; 0 when there was none.
+    """
+
+    def __init__(self, path: str, lines: _Lines, delimiter: str, columns: Sequence[str], size: int) -> None:
+        self.block = Block(1)
+        self.blank = 0
+        self._path = path
+        self._lines = lines
+        self._delimiter = delimiter
+        self._columns = columns
+        self._size = size
+        self._reader = _reader(lines, delimiter)
+        next(self._reader, None)
+        self._mark = lines.characters
+
+    @property
+    def line(self) -> int:
+        return self._reader.line_num + self._lines.passed + 1
+
+    def blocks(self) -> Iterator[Block]:
+        """The full blocks up to the end of the text at hand, or of the row that goes beyond it."""
+        line, width = self.line, len(self._columns)
         try:
-            for cells in reader:
-                if not cells and width > 1:  # nothing at the end of the file, a fault before it
-                    blank, line = blank or line, reader.line_num + 1
-                    continue
-                cells = cells or [""]
-                if blank or len(cells) != width:
-                    where = row_place(path, block.first_row + len(block.rows), blank or line)
-                    raise ragged_error(where, [] if blank else cells, columns)
-                block.lines.append(line)
-                block.rows.append(cells)
-                line = reader.line_num + 1
-                if len(block.rows) == size or lines.characters - mark > TEXT_PER_BATCH:
-                    yield block
-                    block, mark = Block(block.first_row + len(block.rows)), lines.characters
+            for cells in self._reader:
+                if cells or width == 1:
+                    self._add(cells or [""], line)
+                    if len(self.block) == self._size or self._characters > TEXT_PER_BATCH:
+                        yield from self.rest()
+                else:  # nothing at the end of the file, a fault before it
+                    self.blank = self.blank or line
+                if self._reader.line_num == self._lines.given:
+                    return
+                line = self.line
         except csv.Error:
-            row = block.first_row + len(block.rows)
-            raise _quote_fault(path, delimiter, row, line, columns) from None
-        if block.rows:
-            yield block
+            row = self.block.first_row + len(self.block)
+            raise _quote_fault(self._path, self._delimiter, row, line, self._columns) from None
+
+    def rest(self) -> Iterator[Block]:
+        """The block as far as it is filled; the next one begins."""
+        full, self.block = self.block, Block(self.block.first_row + len(self.block))
+        self._mark = self._lines.characters
+        if full.rows:
+            yield full
+
+    @property
+    def _characters(self) -> int:
+        return self._lines.characters - self._mark
+
+    def _add(self, cells: list[str], line: int) -> None:
+        if self.blank or len(cells) != len(self._columns):
+            where = row_place(self._path, self.block.first_row + len(self.block), self.blank or line)
+            raise ragged_error(where, [] if self.blank else cells, self._columns)
+        self.block.lines.append(line)
+        self.block.rows.append(cells)
 
 
 @contextmanager
