@@ -293,7 +293,7 @@ def test_an_interrupt_before_the_first_call_has_its_exit_code_too(here: Path, pr
     Path("tags.toml").write_text(MINIMAL)
     with Path("rows.csv").open("w") as file:
         file.write("id,text\n")
-        file.writelines(f"{number},matter {number}\n" for number in range(600_000))
+        file.writelines(f"{number},matter {number}\n" for number in range(3_000_000))
     running = program.start("run", "tags.toml", "--sandbox", "--json")
     time.sleep(1.2)
     running.send_signal(signal.SIGTERM)

@@ -137,9 +137,9 @@ def test_a_closed_ledger_refuses_at_once_instead_of_waiting_for_ever(
 def test_an_answer_is_kept_though_an_intent_beside_it_is_refused_and_nobody_waits_any_more(
     journal: Journal, ledger: Ledger, path: Path
 ) -> None:
-    path.unlink()  # from the next commit on nothing may leave
+    path.unlink()  # noticed with the next commit: from then on nothing may leave
+    wait(journal.record(answer(1)))
     with pytest.raises(MachineError, match="removed"):
-        wait(journal.record(answer(1)), journal.intend(key(2)))
         wait(journal.intend(key(3)))
 
     async def given_up() -> None:
