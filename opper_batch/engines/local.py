@@ -36,7 +36,7 @@ class LocalEngine:
     end, and RunStopped is raised if a call was left. When the caller is interrupted, what is in flight has
     ``grace`` seconds too; a second interrupt ends it at once. ``most_open`` bounds the calls begun and not
     over, those waiting for a 202 or for another try included. ``waiting`` is called on the caller's thread a
-    few times a second while nothing ends.
+    few times a second while nothing ends, except while a call is being drawn.
     """
 
     def __init__(
