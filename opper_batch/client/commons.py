@@ -44,6 +44,7 @@ _LOOK_SECONDS = 0.2  # how often it is looked who is there
 _TURN_SECONDS = 0.005
 _NAP_SECONDS = 0.0002
 _STUCK_SECONDS = 1.0
+_UNUSABLE = (OSError, ValueError)  # ValueError: fcntl's word for a file that has been left
 
 # Files this process has open: closing one again would free the locks of whoever has it open here.
 _OPEN: set[str] = set()
@@ -120,7 +121,7 @@ class Commons:
             self._look_at = now + _LOOK_SECONDS
             try:
                 self._look()
-            except OSError:
+            except _UNUSABLE:
                 self._go_on_alone()
         return not self._alone
 
@@ -129,7 +130,7 @@ class Commons:
         try:
             self._await_turn()
             read = b"" if self._mine else os.pread(self._file, _SIZE, _AT_NUMBERS)
-        except OSError:
+        except _UNUSABLE:
             self._go_on_alone()
             return None
         count = int(struct.unpack_from("=d", read)[0]) if len(read) > 8 else 0
@@ -143,14 +144,15 @@ class Commons:
             os.pwrite(self._file, _doubles(1 + len(numbers)).pack(len(numbers), *numbers), _AT_NUMBERS)
             self._mine = False
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
-        except OSError:
+        except _UNUSABLE:
             self._go_on_alone()
 
     def leave(self) -> None:
         """The others go on without us."""
         _OPEN.discard(str(self.path))
+        file, self._file = self._file, -1  # its number may soon be that of somebody else's file
         with suppress(OSError):
-            os.close(self._file)  # which frees every lock
+            os.close(file)  # which frees every lock
 
     def _enter(self) -> None:
         if not self._locks(_TURN):
@@ -195,7 +197,7 @@ class Commons:
     def _go_on_alone(self) -> None:
         """The disk is gone, or full: nothing is looked at any more."""
         self._alone, self._mine, self._look_at = True, True, math.inf
-        with suppress(OSError):  # or the others would wait for us
+        with suppress(*_UNUSABLE):  # or the others would wait for us
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
 
     def _locks(self, place: int) -> bool:

@@ -239,7 +239,7 @@ class _Flight:
                 self._halt(late())
         except AccessRefused as error:
             self._halt(no_access(error))
-        except Exception as error:
+        except Exception as error:  # it stops the run, and is raised on the caller's thread
             self._halt(error)
         else:
             self._over(outcome)

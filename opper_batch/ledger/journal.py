@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict
 
+from opper_batch.errors import MachineError
 from opper_batch.ledger.statements import (
     FORGET_PENDING,
     INTENT,
@@ -85,8 +86,11 @@ class Journal:
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
         entries, self._entries = self._entries, []
         # Apart, since a ledger that lets nothing leave any more must not refuse an answer with an intent.
-        leaving = [entry for entry in entries if entry[0][0][0] is INTENT]
-        for together in (leaving, [entry for entry in entries if entry not in leaving]):
+        leaving: list[_Entry] = []
+        ended: list[_Entry] = []
+        for entry in entries:
+            (leaving if entry[0][0][0] is INTENT else ended).append(entry)
+        for together in (leaving, ended):
             if together:
                 self._write(loop, together)
 
@@ -94,7 +98,7 @@ class Journal:
         statements = [statement for its_statements, _ in entries for statement in its_statements]
         try:
             future = self._submit(*statements)
-        except Exception as error:  # the ledger is closed: those who wait are told
+        except MachineError as error:  # the ledger is closed: those who wait are told
             _settle(entries, error)
             return
         future.add_done_callback(lambda done: self._committed(loop, entries, done))

@@ -316,3 +316,17 @@ def test_four_processes_share_a_real_limit_and_a_killed_one_leaves_its_part(
     assert sum(left) >= 0.95 * 50 * 6
     refused = sum(said == "no" and at >= began + 8 for part in seen for at, said in part)
     assert refused < max(6, 0.01 * 50 * 16)
+
+
+def test_whoever_has_left_writes_into_nobody_elses_file(tmp_path: Path) -> None:
+    commons = Commons.join("https://gateway", "key", within=tmp_path / "state")
+    assert commons is not None
+    commons.leave()
+    stranger = tmp_path / "stranger"
+    with stranger.open("w+b"):  # takes the number that was just freed
+        commons.keep(Learned(50.0, 0.0, 8.0, 0.0))
+        commons.put((1.0, 2.0))
+        assert commons.take() is None
+        assert commons.learned is None
+        assert not commons.busy
+    assert stranger.read_bytes() == b""
