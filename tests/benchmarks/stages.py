@@ -19,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from types import CodeType
 
@@ -102,7 +103,7 @@ def _divided(callers: Mapping[str, Counter[str]]) -> Mapping[str, Counter[str]]:
 
 def main() -> None:
     """The program, every thread profiled."""
-    profile, sys.argv = Path(sys.argv[1]), ["opper-batch", *sys.argv[2:]]
+    profile, arguments = Path(sys.argv[1]), sys.argv[2:]
     profilers: list[cProfile.Profile] = []
 
     def profiled(run: Callable[..., None]) -> Callable[..., None]:
@@ -113,10 +114,10 @@ def main() -> None:
         return running
 
     threading.Thread.run = profiled(threading.Thread.run)  # type: ignore[method-assign]
-    from opper_batch.cli import main as program
+    from opper_batch.cli import commands
 
     try:
-        profiled(program)()
+        profiled(partial(commands.main, arguments, standalone_mode=False))()
     finally:
         profile.write_text(json.dumps([edge for profiler in profilers for edge in _edges(profiler)]))
 

@@ -49,11 +49,19 @@ def texts(rows: int) -> tuple[list[str], str]:
 
 
 def write(folder: Path, rows: int) -> str:
-    """``rows.csv`` and ``banking.toml`` in ``folder``; gives where the rows come from."""
+    """``rows.csv``, ``next.csv`` and ``banking.toml`` in ``folder``; gives where the rows come from.
+
+    The second table is that of the next night: as many rows, none of them in the first.
+    """
     found, origin = texts(rows)
-    with (folder / "rows.csv").open("w", newline="") as file:
+    _write(folder / "rows.csv", found)
+    _write(folder / "next.csv", [f"{text} Thank you." for text in found])
+    (folder / "banking.toml").write_text(PIPELINE.replace("{columns}", columns(intent_names())))
+    return origin
+
+
+def _write(path: Path, found: list[str]) -> None:
+    with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["id", "text"])
         writer.writerows((f"R-{number:06}", text) for number, text in enumerate(found))
-    (folder / "banking.toml").write_text(PIPELINE.replace("{columns}", columns(intent_names())))
-    return origin

@@ -60,12 +60,19 @@ class Bench:
         where = ["--base-url", self._gateway.url, "--concurrency", self._concurrency]
         return ["run", "banking.toml", *where, "--json", "--quiet"]
 
-    def program(self, *, state: str | None = None) -> Ran:
-        """One run with a ledger of its own; what is learned of the gateway stays in ``state``."""
+    def program(self) -> Ran:
+        """One run that knows nothing: neither answers nor what the gateway allows."""
         self._runs += 1
+        return self._program()
+
+    def next_night(self) -> Ran:
+        """The same command after the last run of ``program``, over as many rows that are all new."""
+        return self._program("--source", "next.csv")
+
+    def _program(self, *more: str) -> Ran:
         state_dir = self._place / f"ledgers{self._runs}"
-        command: list[str | Path] = [PROGRAM, *self.arguments, "--state-dir", state_dir]
-        ended = measured(command, cwd=self._place, home=self._home(state))
+        command: list[str | Path] = [PROGRAM, *self.arguments, *more, "--state-dir", state_dir]
+        ended = measured(command, cwd=self._place, home=self._home())
         if ended.said["ok"] != self.rows:
             raise RunFailed(f"of {self.rows} rows {ended.said['ok']} are ok: {ended.stdout[-500:]}")
         return self._ran(ended)
@@ -74,7 +81,7 @@ class Bench:
         self._runs += 1
         places = ["rows.csv", f"reference{self._runs}.parquet", f"reference{self._runs}.sqlite"]
         command = [sys.executable, "-m", "tests.benchmarks.reference", *places, self._gateway.url]
-        return self._ran(measured([*command, self._concurrency], cwd=self._place, home=self._home(None)))
+        return self._ran(measured([*command, self._concurrency], cwd=self._place, home=self._home()))
 
     def shares(self) -> str:
         """Each stage's share of a run under the profiler."""
@@ -86,12 +93,12 @@ class Bench:
             profile,
             *self.arguments,
         ]
-        measured(command, cwd=self._place, home=self._home(None))
+        measured(command, cwd=self._place, home=self._home())
         found = sorted(stages.shares(profile).items(), key=lambda entry: -entry[1])
         return ", ".join(f"{stage} {share:.0%}" for stage, share in found)
 
-    def _home(self, state: str | None) -> Path:
-        return self._place / (state or f"home{self._runs}")
+    def _home(self) -> Path:
+        return self._place / f"home{self._runs}"
 
     def _ran(self, ended: Measured) -> Ran:
         tally = self._gateway.tally()
@@ -109,15 +116,15 @@ class Bench:
 
 
 def at_256(size: Size) -> list[Figure]:
-    """300 ms, 256 in flight: cold, with what the run before learned, and the CPU of both."""
+    """300 ms, 256 in flight: cold, the next night with what that run learned, and the CPU of both."""
     rows, concurrency = size.of(10_000, 1_000), size.of(256, 64)
     ideal = rows * LATENCY / concurrency
     cold, learned, script = [], [], []
     with folder() as place, gateway.lean(LATENCY) as at:
         bench = Bench(place, at, rows, concurrency)
-        for turn in size.times("300 ms, 256 in flight"):
-            cold.append(bench.program(state=f"kept{turn}"))
-            learned.append(bench.program(state=f"kept{turn}"))
+        for _ in size.times("300 ms, 256 in flight"):
+            cold.append(bench.program())
+            learned.append(bench.next_night())
             script.append(bench.script())
     name = f"{rows:,} rows, 300 ms, {concurrency} in flight"
     reached = [ideal / ran.seconds for ran in script]
@@ -153,15 +160,15 @@ def at_256(size: Size) -> list[Figure]:
 
 
 def at_1024(size: Size) -> list[Figure]:
-    """300 ms, 1,024 in flight: cold, and with what the run before learned."""
+    """300 ms, 1,024 in flight: cold, and the next night with what that run learned."""
     rows, concurrency = size.of(10_000, 2_000), 1024
     name = f"{rows:,} rows, 300 ms, {concurrency:,} in flight"
     cold, learned, script = [], [], []
     with folder() as place, gateway.lean(LATENCY) as at:
         bench = Bench(place, at, rows, concurrency)
-        for turn in size.times(name):
-            cold.append(bench.program(state=f"kept{turn}"))
-            learned.append(bench.program(state=f"kept{turn}"))
+        for _ in size.times(name):
+            cold.append(bench.program())
+            learned.append(bench.next_night())
             script.append(bench.script())
     return [
         _per_second(f"{name}, cold", cold, script, 2200),
