@@ -6,9 +6,10 @@ resolve -> lock -> for each step: source -> plan -> engine -> ledger -> publish 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from opper_batch.budget import Budget
@@ -21,6 +22,7 @@ from opper_batch.errors import DefinitionError, RunStopped, SinkError, SourceErr
 from opper_batch.ledger import Ledger, RunRecord, View
 from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
+from opper_batch.records import Call
 from opper_batch.report import Counts, Summary
 from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.places import callable_gateway
@@ -28,7 +30,9 @@ from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import Setting, resolve
 
 INTERRUPTED = 130
+PUBLISHING = "publish"  # what the progress calls writing the result
 _TELL_SECONDS = 0.2
+_SOON_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ class _Run:
         try:
             for number, step in enumerate(self._setting.steps):
                 self._settle_step(step, self._setting.steps[:number])
-            return publish(self._setting, self._view, run=self._ledger.run), None
+            return self._published(), None
         except (
             Exception,
             KeyboardInterrupt,
@@ -127,9 +131,8 @@ class _Run:
 
     def _settle_step(self, step: Step, earlier: tuple[Step, ...]) -> None:
         began = time.monotonic()
-        asking = Asking(self._view, self._policy)
-        batches = (row.questions(step) for row in self._setting.projected(earlier, self._view))
-        gate = Gate(self._pace)
+        asking, gate = Asking(self._view, self._policy), Gate(self._pace)
+        tell = partial(self._tell, step, asking, gate, began)
         client = self._client(step, gate)
         self._learn_costs(step, first=not earlier)
         engine = LocalEngine(
@@ -137,14 +140,31 @@ class _Run:
             proven=self._view.totals(template=self._view.template(step.template.digest)).ok > 0,
             deadline=self._seconds_left(),
             grace=self._options.grace,
-            waiting=lambda: self._tell(step, asking, gate, began),
+            waiting=tell,
         )
-        self._tell(step, asking, gate, began, now=True)
-        with closing(engine.outcomes(asking.calls(batches))) as outcomes:
+        tell(now=True)
+        with closing(engine.outcomes(asking.calls(self._questions(step, earlier, tell)))) as outcomes:
             for outcome in outcomes:
                 asking.ended(outcome.key)
-                self._tell(step, asking, gate, began)
-        self._tell(step, asking, gate, began, now=True)
+                tell()
+        tell(now=True)
+
+    def _questions(
+        self, step: Step, earlier: tuple[Step, ...], tell: Callable[[], None]
+    ) -> Iterator[Sequence[Call | None]]:
+        """What the step asks of each batch; told of in between, since known rows go by without an outcome."""
+        for projected in self._setting.projected(earlier, self._view):
+            yield projected.questions(step)
+            tell()
+
+    def _published(self) -> Counts:
+        began = self._told = time.monotonic()
+        return publish(
+            self._setting,
+            self._view,
+            run=self._ledger.run,
+            told=lambda rows: self._tell_published(rows, began),
+        )
 
     def _client(self, step: Step, gate: Gate) -> Client:
         template = step.template
@@ -181,23 +201,33 @@ class _Run:
         if not now and time.monotonic() - self._told < _TELL_SECONDS:
             return
         self._told = time.monotonic()
-        rows, of = asking.settled_rows, self._setting.checked.rows
-        self._ledger.advance(step=step.name, done=rows, rows=of)
+        rows = asking.settled_rows
+        self._ledger.advance(step=step.name, done=rows, rows=self._setting.checked.rows)
+        self._show(step.name, rows, seconds=self._told - began, paused=gate.paused_for)
+
+    def _tell_published(self, rows: int, began: float) -> None:
+        """A large result takes its time; a small one is there before anybody could read of it."""
+        now = time.monotonic()
+        if now - began > _SOON_SECONDS and now - self._told >= _TELL_SECONDS:
+            self._told = now
+            self._show(PUBLISHING, rows, seconds=now - began, paused=0.0)
+
+    def _show(self, step: str, rows: int, *, seconds: float, paused: float) -> None:
         if self._options.progress is None:
             return
         totals = self._view.totals(run=self._ledger.run)
         self._options.progress(
             Progress(
-                step=step.name,
+                step=step,
                 rows=rows,
-                total_rows=of,
+                total_rows=self._setting.checked.rows,
                 calls=totals.calls,
                 failed=totals.failed,
                 throttled=totals.throttled,
                 cost=totals.cost,
                 in_flight=self._pace.in_flight,
-                paused=gate.paused_for,
-                seconds=time.monotonic() - began,
+                paused=paused,
+                seconds=seconds,
             )
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -32,7 +32,7 @@ class Projector:
         self._seen = {step.name: Numbers() for step in setting.steps}
         self._tally: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
-        self._rows = 0
+        self.rows = 0  # that have gone by
         self._cost = 0.0
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -40,7 +40,7 @@ class Projector:
             metadata = [
                 array for step in self._setting.steps for array in self._metadata(step.name, projected)
             ]
-            self._rows += projected.batch.num_rows
+            self.rows += projected.batch.num_rows
             self._count_rows(list(projected.answers.values()))
             yield pa.RecordBatch.from_arrays([*projected.batch.columns, *metadata], schema=self.schema)
         self._check()
@@ -49,7 +49,7 @@ class Projector:
     def counts(self) -> Counts:
         tally = self._tally
         return Counts(
-            rows=self._rows,
+            rows=self.rows,
             ok=tally["ok"],
             failed=tally["failed"],
             skipped=tally["skipped"],
@@ -99,17 +99,20 @@ class Projector:
             )
 
 
-def publish(setting: Setting, view: View, *, run: int) -> Counts:
-    """Write the sink, all or nothing; without a sink only count."""
+def publish(
+    setting: Setting, view: View, *, run: int, told: Callable[[int], None] = lambda _: None
+) -> Counts:
+    """Write the sink, all or nothing; without a sink only count. ``told`` hears how many rows are written."""
     projector = Projector(setting, view, run=run)
     with view.snapshot():
         if setting.sink is None:
             for _ in projector.batches():
-                pass
+                told(projector.rows)
             return projector.counts
         with setting.sink.open(projector.schema) as writer:
             for batch in projector.batches():
                 writer.write(batch)
+                told(projector.rows)
     return projector.counts
 
 
