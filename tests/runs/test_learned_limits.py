@@ -101,5 +101,6 @@ def test_what_a_gateway_says_of_its_limit_is_kept_from_then_on(
     after = [at - stating.arrived[0] for at in stating.arrived]
     steady = [at for at in after if at > 0.5]
     seconds = steady[-1] - steady[0]
-    assert len(steady) - 1 == pytest.approx(0.99 * 40 * seconds, rel=0.05)
+    # A busy machine delivers the first or the last of them a little late: two requests to and fro.
+    assert len(steady) - 1 == pytest.approx(0.99 * 40 * seconds, rel=0.05, abs=2)
     assert max(bisect_left(steady, at + 0.25) - place for place, at in enumerate(steady)) <= 10 + 4

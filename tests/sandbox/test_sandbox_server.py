@@ -46,7 +46,7 @@ def test_stopping_does_not_wait_for_calls_under_way() -> None:
     with Sandbox(Script(latency=60.0)) as sandbox:
         asking = threading.Thread(target=ask, args=(sandbox.url,))
         asking.start()
-        time.sleep(0.1)
+        time.sleep(0.5)  # it has arrived by then
         began = time.monotonic()
     assert time.monotonic() - began < 2.0
     asking.join(5)
