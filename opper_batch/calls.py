@@ -104,11 +104,12 @@ class Asking:
             settled = self._view.settled(list(fresh))
             wanted = [key for key in fresh if self._policy.wants(settled.get(key))]
             pending = self._view.pending(wanted)
+            since = self._view.pending_since(list(pending))
             self.rows, self._waiting = self.rows + len(batch), len(wanted)
             for key in wanted:
                 self._waiting -= 1
                 self._in_flight.add(key)
-                yield Call(key, fresh[key].input, pending.get(key))
+                yield Call(key, fresh[key].input, pending.get(key), since.get(key))
 
     def ended(self, key: bytes) -> None:
         self._in_flight.discard(key)

@@ -135,6 +135,10 @@ class BadOutput(CallError):
 class CallRefused(CallError):
     """The gateway will not do this call, however often it is asked: 400, 404, 409, 413, 422."""
 
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
 
 class OperationFailed(CallError):
     """An operation begun by a 202 failed, or did not end in time; ``final`` says which."""

@@ -263,9 +263,10 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
         return AccessRefused(said, status=status)
     if 300 <= status < 400:
         return CallRefused(
-            f"{status}: the gateway redirects, which is not followed; set the base URL it now has"
+            f"{status}: the gateway redirects, which is not followed; set the base URL it now has",
+            status=status,
         )
-    return CallRefused(said)
+    return CallRefused(said, status=status)
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:

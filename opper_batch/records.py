@@ -20,12 +20,14 @@ class Operation:
 class Call:
     """One question: its key (16 bytes) and its input as JSON text.
 
-    ``pending`` is the body of an earlier 202: such a call is polled and never posted again.
+    ``pending`` is the body of an earlier 202, which came at ``since`` (Unix seconds): such a call is polled
+    and never posted again.
     """
 
     key: bytes
     input: bytes
     pending: bytes | None = None
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,18 +69,22 @@ class Rig:
             transport=self.transport,
             gate=self.gate,
             budget=self.budget,
-            journal=self._journal(),
+            journal=self.journal(),
             artifacts=Artifacts(self.gateway, self.transport, self.gate, folder=self.folder, polling=polling),
             chance=lambda: chance,
         )
 
-    def question(self, value: object = "a question", *, pending: bytes | None = None) -> Call:
+    def question(
+        self, value: object = "a question", *, pending: bytes | None = None, since: float | None = None
+    ) -> Call:
         text = json.dumps(value).encode()
-        return Call(self.template.key(text), text, pending)
+        return Call(self.template.key(text), text, pending, since)
 
-    def ask(self, value: object = "a question", *, pending: bytes | None = None) -> Outcome:
+    def ask(
+        self, value: object = "a question", *, pending: bytes | None = None, since: float | None = None
+    ) -> Outcome:
         """One call, as an engine would make it."""
-        return asyncio.run(self.asked([self.question(value, pending=pending)]))[0]
+        return asyncio.run(self.asked([self.question(value, pending=pending, since=since)]))[0]
 
     def ask_each(self, *values: object) -> list[Outcome]:
         """One call after the other."""
@@ -134,7 +138,7 @@ class Rig:
     def close(self) -> None:
         self.ledger.close()
 
-    def _journal(self) -> Journal:
+    def journal(self) -> Journal:
         template = self.template
         return self.ledger.journal(step="triage", digest=template.digest, fields=template.fields)
 

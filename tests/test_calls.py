@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import asyncio
 import datetime as dt
 import json
@@ -244,7 +245,8 @@ def test_equal_inputs_are_asked_once_within_a_batch_and_while_they_are_in_flight
 def test_a_call_that_a_202_answered_comes_with_that_reply(ledger: Ledger) -> None:
     with ledger.view() as view:
         first, second = Asking(view, Policy(2)).calls([[call(3), call(4)]])
-    assert first == Call(key(3), b"3", b"202")
+    assert (first.key, first.pending) == (key(3), b"202")
+    assert first.since == pytest.approx(time.time(), abs=600), "when that came"
     assert second == call(4)
 
 

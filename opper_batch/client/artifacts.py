@@ -7,6 +7,7 @@ completed or failed; ``url`` is presigned and short-lived (getArtifactStatus).
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from opper_batch.client.exchange import exchange
 from opper_batch.client.gate import Gate
 from opper_batch.client.gateway import Gateway
 from opper_batch.client.transport import Request, Transport
-from opper_batch.errors import AccessRefused, CallError, OperationFailed, Throttled
+from opper_batch.errors import AccessRefused, CallError, CallRefused, OperationFailed, Throttled
 from opper_batch.protocol import OperationStatus, decode_status, status_path
 from opper_batch.records import Artifact, Operation
 from opper_batch.text import printable, shortened
@@ -30,7 +31,8 @@ class Polling:
     """When an operation is asked after: the first and the longest wait, and when to give up; in seconds.
 
     So many ``mishaps`` in a row are forgiven: a fresh id may not be known everywhere yet. So many ``links``
-    are tried, since one may go stale before it is used.
+    are tried, since one may go stale before it is used. ``lost`` seconds after its 202 an id that is still
+    not known is forgiven no more: the operation is lost.
     """
 
     first: float = 1.0
@@ -38,6 +40,7 @@ class Polling:
     deadline: float = 30 * 60.0
     mishaps: int = 5
     links: int = 3
+    lost: float = 10 * 60.0
 
 
 class Artifacts:
@@ -59,17 +62,20 @@ class Artifacts:
         self._places = asyncio.Semaphore(_AT_ONCE)
         self._downloads = Downloads(folder, loopback=gateway.is_loopback)
 
-    async def fetch(self, operations: Sequence[Operation], *, name: str) -> list[Artifact | bytes]:
+    async def fetch(
+        self, operations: Sequence[Operation], *, name: str, since: float | None = None
+    ) -> list[Artifact | bytes]:
         """What the operations of one call made: files called after ``name`` or, for JSON, the text itself.
 
-        The deadline is for all of them. Raises OperationFailed, whose ``final`` says whether a later run may
+        ``since`` is when their 202 came, in Unix seconds (None: just now). The deadline is for all of them. Raises OperationFailed, whose ``final`` says whether a later run may
         still get it.
         """
         fetched: list[Artifact | bytes] = []
+        since = time.time() if since is None else since
         try:
             async with asyncio.timeout(self._polling.deadline):
                 for operation in operations:
-                    fetched.append(await self._fetched(operation, f"{name}-{len(fetched)}"))
+                    fetched.append(await self._fetched(operation, f"{name}-{len(fetched)}", since))
         except TimeoutError:
             late, minutes = operations[len(fetched)].id, self._polling.deadline / 60
             message = f"operation {late} did not end in {minutes:g} minutes"
@@ -79,10 +85,10 @@ class Artifacts:
     async def close(self) -> None:
         await self._downloads.close()
 
-    async def _fetched(self, operation: Operation, name: str) -> Artifact | bytes:
+    async def _fetched(self, operation: Operation, name: str, since: float) -> Artifact | bytes:
         reason = ""
         for _ in range(self._polling.links):
-            status = await self._completed(operation)
+            status = await self._completed(operation, since)
             try:
                 async with self._places:
                     fetched = await self._downloads.fetch(operation, status, name=name)
@@ -99,11 +105,11 @@ class Artifacts:
         mime = self._gateway.without_key((fetched.mime_type or "").encode()).decode()
         return replace(fetched, mime_type=mime or None)
 
-    async def _completed(self, operation: Operation) -> OperationStatus:
-        wait, mishaps = self._polling.first, 0
+    async def _completed(self, operation: Operation, since: float) -> OperationStatus:
+        wait, mishaps, unknown = self._polling.first, 0, 0
         while True:
             try:
-                status, mishaps = await self._status(operation), 0
+                status, mishaps, unknown = await self._status(operation), 0, 0
                 if status.status == "completed" and status.url:
                     return status
             except Throttled as error:
@@ -112,7 +118,10 @@ class Artifacts:
                 raise
             except CallError as error:
                 mishaps += 1
+                unknown += isinstance(error, CallRefused) and error.status == 404
                 if mishaps > self._polling.mishaps:
+                    if unknown == mishaps and time.time() - since > self._polling.lost:
+                        raise _lost(operation, self._polling.lost) from None
                     raise OperationFailed(f"polling {operation.id}: {error.message}", final=False) from None
             await self._gate.sleep(max(wait, self._gate.paused_for))
             wait = min(wait * _GROWTH, self._polling.longest)
@@ -127,3 +136,12 @@ class Artifacts:
             reason = shortened(printable(status.error or "no reason given"))
             raise OperationFailed(f"operation {operation.id} failed: {reason}", final=True)
         return status
+
+
+def _lost(operation: Operation, seconds: float) -> OperationFailed:
+    """Final, or the row would fail in every run: the call is asked anew when failed rows are."""
+    return OperationFailed(
+        f"operation {operation.id} is lost: the gateway knows nothing of it {seconds / 60:g} minutes after it "
+        "took the call, which was possibly paid; asked anew with the failed rows of the next run",
+        final=True,
+    )

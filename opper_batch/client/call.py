@@ -96,7 +96,7 @@ class Client:
         tally = Tally(call.key, started=self._clock(), free=call.pending is None)
         try:
             if call.pending is not None:
-                return await self._resumed(call.pending, tally)
+                return await self._resumed(call.pending, call.since, tally)
             answered = await self._asked(call, tally, reserved)
             return answered if isinstance(answered, Outcome) else await self._polled(answered, tally)
         except (AccessRefused, RunStopped, MachineError, GateClosed):
@@ -145,11 +145,11 @@ class Client:
         answered: Outcome | Reply = await retrying(attempt)
         return answered
 
-    async def _resumed(self, pending: bytes, tally: Tally) -> Outcome:
+    async def _resumed(self, pending: bytes, since: float | None, tally: Tally) -> Outcome:
         """What an earlier run left pending; its cost is not recorded yet, so it counts to this run."""
         reply = decode(202, {}, pending)
         self.budget.paid += reply.usage.cost or 0.0
-        return await self._polled(reply, tally)
+        return await self._polled(reply, tally, since=since)
 
     async def _attempt(self, call: Call, tally: Tally) -> Outcome | Reply:
         """One request; an answer that fits or finally does not is an outcome, a 202 a reply to poll."""
@@ -210,10 +210,11 @@ class Client:
         if isinstance(error, ServerFault) and error.retry_after:
             self.gate.pause(error.retry_after)
 
-    async def _polled(self, reply: Reply, tally: Tally) -> Outcome:
+    async def _polled(self, reply: Reply, tally: Tally, *, since: float | None = None) -> Outcome:
         """Wait for all operations of a 202; one that gave JSON gave the answer itself."""
         tally.begun, artifacts = reply, []
-        for fetched in await self._artifacts.fetch(reply.operations, name=tally.key.hex()):
+        name = tally.key.hex()
+        for fetched in await self._artifacts.fetch(reply.operations, name=name, since=since):
             if isinstance(fetched, Artifact):
                 artifacts.append(fetched)
             else:

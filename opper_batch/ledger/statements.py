@@ -54,7 +54,10 @@ TOTALS = Bulk(
         latency_ms = latency_ms + excluded.latency_ms""",
 )
 INTENT = Bulk("INSERT OR REPLACE INTO intents (key, run, at) VALUES", 3)
-PENDING = Bulk("INSERT OR REPLACE INTO pending (key, reply, at) VALUES", 3)
+# Written again it is still as old as it is: ``at`` stays.
+PENDING = Bulk(
+    "INSERT INTO pending (key, reply, at) VALUES", 3, "ON CONFLICT (key) DO UPDATE SET reply = excluded.reply"
+)
 FORGET_PENDING = Bulk("DELETE FROM pending WHERE key IN (VALUES", 1, ")")
 
 NEW_RUN = "INSERT INTO runs (started, origin, options) VALUES (?, ?, ?)"

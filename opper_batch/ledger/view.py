@@ -27,6 +27,7 @@ _LOOKUP = """
            throttled, artifacts, run, id, reply
     FROM outcomes WHERE key IN ({marks}) ORDER BY key, ok, final, run, id"""
 _PENDING = "SELECT key, reply FROM pending WHERE key IN ({marks})"
+_PENDING_SINCE = "SELECT key, at FROM pending WHERE key IN ({marks})"
 _TOTALS = """
     SELECT coalesce(sum(ok), 0), coalesce(sum(failed), 0), coalesce(sum(calls), 0),
            coalesce(sum(throttled), 0), coalesce(sum(unpriced), 0), coalesce(sum(cost), 0.0),
@@ -202,6 +203,10 @@ class View:
     def pending(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """For each key with operations that have not ended: the body of the 202 that names them."""
         return dict(self._select(_PENDING, keys))
+
+    def pending_since(self, keys: Sequence[bytes]) -> dict[bytes, float]:
+        """For the same keys: when the first 202 came, in Unix seconds."""
+        return dict(self._select(_PENDING_SINCE, keys))
 
     def template(self, digest: bytes) -> int:
         """The number of a prompt; 0 when it was never run."""

@@ -19,6 +19,8 @@ from opper_batch.client import GateClosed
 from opper_batch.client.artifacts import Polling
 from opper_batch.client.downloads import plain_mime
 from opper_batch.errors import AccessRefused, MachineError, RunStopped
+from opper_batch.protocol import decode
+from opper_batch.records import Outcome
 from opper_batch.sandbox import Sandbox
 
 Rigs = Callable[..., Rig]
@@ -244,6 +246,49 @@ def test_too_many_in_a_row_fail_the_row_and_keep_the_operation(stub: Stub, rig: 
     assert len(stub.at(POLL)) == 6
     assert client.settled() == {client.question().key: False}
     assert list(client.pending()) == [client.question().key]
+
+
+def test_an_operation_that_is_unknown_long_after_its_202_is_lost(stub: Stub, rig: Rigs) -> None:
+    """It has an end, or its row would fail in every run and nobody could drop it."""
+    client = rig(begun(stub, says(404)).url)
+    outcome = client.ask(pending=pending("op-1").body, since=time.time() - 601)
+    assert outcome.error is not None
+    assert "operation op-1 is lost" in outcome.error
+    assert "possibly paid" in outcome.error
+    assert outcome.usage.cost is None, "what it cost nobody knows"
+    assert (client.pending(), client.settled()) == ({}, {client.question().key: False})
+    assert stub.posts == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "age"), [(says(404), 590), (says(500), 6000), (reset, 6000)], ids=["young", "500", "reset"]
+)
+def test_no_operation_is_taken_for_lost_too_early_or_without_being_told(
+    stub: Stub, rig: Rigs, fault: Any, age: float
+) -> None:
+    client = rig(begun(stub, says(404), fault, fault, fault, fault, fault).url)
+    asked = client.question(pending=pending("op-1").body, since=time.time() - age)
+
+    async def pended() -> Outcome:
+        await client.journal().pend(asked.key, decode(202, {}, pending("op-1").body))
+        return (await client.asked([asked]))[0]
+
+    assert "lost" not in (asyncio.run(pended()).error or "")
+    assert list(client.pending()) == [asked.key]
+
+
+def test_a_202_that_is_written_again_is_as_old_as_it_was(stub: Stub, rig: Rigs) -> None:
+    client = rig(stub.url)
+    key, journal = client.question().key, client.journal()
+
+    async def pended() -> None:
+        await journal.pend(key, decode(202, {}, pending("op-1").body))
+        before = client.rows("SELECT at FROM pending")
+        await journal.pend(key, decode(202, {}, pending("op-2").body))
+        assert client.rows("SELECT at FROM pending") == before
+
+    asyncio.run(pended())
+    assert b"op-2" in client.pending()[key]
 
 
 def test_an_operation_that_failed_fails_the_row_for_good(stub: Stub, rig: Rigs) -> None:
