@@ -23,6 +23,8 @@ Messages are one sentence: what, where, what to do. They never hold the key.
 
 from __future__ import annotations
 
+from typing import Self
+
 
 class OpperBatchError(Exception):
     """The root: anything this package raises on purpose."""
@@ -80,6 +82,11 @@ class CallError(OpperBatchError):
     retryable = False
     paid = False
     absent = False
+
+    def bare(self) -> Self:
+        """The same without the frames it went through: they hold a whole body, and a call may wait for long."""
+        self.__context__ = None
+        return self.with_traceback(None)
 
 
 class Unreachable(CallError):

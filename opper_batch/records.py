@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 Cause = Literal["", "gateway", "refused", "answer"]
+_LARGE = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,12 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.error is None
+
+    def without_large_reply(self) -> Outcome:
+        """The same with the beginning of a reply that is large: the ledger has it, and many may wait."""
+        if self.reply is None or len(self.reply) <= _LARGE:
+            return self
+        return replace(self, reply=self.reply[:_LARGE])
 
 
 _N = TypeVar("_N", int, float)

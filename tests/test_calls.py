@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import asyncio
 import datetime as dt
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -16,7 +16,7 @@ from opper_batch.client.downloads import Downloads, LinkFailed
 from opper_batch.client.exchange import exchange
 from opper_batch.client.gate import Gate
 from opper_batch.client.gateway import Gateway
-from opper_batch.client.transport import Request, Transport
+from opper_batch.client.transport import OTHER_CAP, Request, Transport
 from opper_batch.errors import AccessRefused, CallError, CallRefused, OperationFailed, Throttled
 from opper_batch.protocol import OperationStatus, decode_status, status_path
 from opper_batch.records import Artifact, Operation
@@ -67,8 +67,8 @@ class Artifacts:
     ) -> list[Artifact | bytes]:
         """What the operations of one call made: files called after ``name`` or, for JSON, the text itself.
 
-        ``since`` is when their 202 came, in Unix seconds (None: just now). The deadline is for all of them. Raises OperationFailed, whose ``final`` says whether a later run may
-        still get it.
+        ``since`` is when their 202 came, in Unix seconds (None: just now). The deadline is for all of them.
+        Raises OperationFailed, whose ``final`` says whether a later run may still get it.
         """
         fetched: list[Artifact | bytes] = []
         since = time.time() if since is None else since
@@ -128,7 +128,8 @@ class Artifacts:
 
     async def _status(self, operation: Operation) -> OperationStatus:
         """Where the operation stands; raises OperationFailed when it failed."""
-        request = Request("GET", self._gateway.url(status_path(operation)), self._gateway.headers)
+        url = self._gateway.url(status_path(operation))
+        request = Request("GET", url, self._gateway.headers, body_cap=OTHER_CAP)
         async with self._places:
             response = await exchange(self._gateway, self._transport, request)
         status = decode_status(response.status, response.headers, response.body)
@@ -141,7 +142,7 @@ class Artifacts:
 def _lost(operation: Operation, seconds: float) -> OperationFailed:
     """Final, or the row would fail in every run: the call is asked anew when failed rows are."""
     return OperationFailed(
-        f"operation {operation.id} is lost: the gateway knows nothing of it {seconds / 60:g} minutes after it "
-        "took the call, which was possibly paid; asked anew with the failed rows of the next run",
+        f"operation {operation.id} is lost: the gateway knows nothing of it {seconds / 60:g} minutes after "
+        "it took the call, which was possibly paid; the next run that retries failed rows asks anew",
         final=True,
     )

@@ -20,6 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from opper_batch.budget import Budget
 from opper_batch.client.artifacts import Artifacts
+from opper_batch.client.bodies import Bodies, Share
 from opper_batch.client.exchange import exchange
 from opper_batch.client.gate import Gate, GateClosed
 from opper_batch.client.gateway import Gateway
@@ -73,6 +74,7 @@ class Client:
         artifacts: Artifacts,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
+        bodies: Bodies | None = None,
     ) -> None:
         self.gate = gate
         self.budget = budget
@@ -83,6 +85,7 @@ class Client:
         self._transport = transport
         self._journal = journal
         self._artifacts = artifacts
+        self._bodies = bodies or Bodies()
         self._clock = clock
         self._chance = chance
 
@@ -117,7 +120,7 @@ class Client:
             try:
                 answered = await self._attempt(call, tally)
             except CallError as error:
-                answered = await self._asked_again(call, tally, error)
+                answered = await self._asked_again(call, tally, error.bare())
         finally:
             self.budget.settle(reserved, tally.cost)
         self.answered += 1
@@ -134,7 +137,10 @@ class Client:
         async def attempt() -> Outcome | Reply:
             if ended:
                 raise ended.pop()
-            return await self._attempt(call, tally)
+            try:
+                return await self._attempt(call, tally)
+            except CallError as error:
+                raise error.bare() from None
 
         retrying = AsyncRetrying(
             retry=retry_if_exception(lambda error: self._worth_another(error, tally)),
@@ -158,11 +164,11 @@ class Client:
         if not first:
             await self.gate.enter(again=True)
         tally.tries += 1
-        sent, used = self.gate.expect(len(body) / 4), None
+        sent, used, share = self.gate.expect(len(body) / 4), None, self._bodies.share()
         try:
             if first:
                 await self._journal.intend(call.key)
-            reply = await self._posted(body, tally)
+            reply = await self._posted(body, tally, share)
             used = reply.usage.tokens
             if reply.operations:
                 tally.begun = reply
@@ -174,14 +180,15 @@ class Client:
             tally.wait = self.gate.throttled(sent, error.retry_after)
             raise
         finally:
+            share.done()
             self.gate.leave(sent, used=used)
 
-    async def _posted(self, body: bytes, tally: Tally) -> Reply:
-        request = Request("POST", self._gateway.url(CALL_PATH), self._gateway.headers, body)
+    async def _posted(self, body: bytes, tally: Tally, share: Share) -> Reply:
+        request = Request("POST", self._gateway.url(CALL_PATH), self._gateway.headers, body, share=share)
         sent, tally.body = self._clock(), None
         try:
             response = await exchange(self._gateway, self._transport, request)
-            tally.body = response.body
+            tally.heard(response.body)
             self.gate.heard(response.headers)
             reply = decode(response.status, response.headers, response.body)
         except Throttled:

@@ -9,7 +9,7 @@ import time
 import httptools
 
 from opper_batch.client.faults import too_large, too_much_framing
-from opper_batch.client.transport import KEEPALIVE_SECONDS, Response
+from opper_batch.client.transport import KEEPALIVE_SECONDS, Request, Response
 
 # What may come besides the body: the head, and what chunks of a few bytes each cost.
 _HEAD_CAP = 1024 * 1024
@@ -34,8 +34,10 @@ class Connection(asyncio.Protocol):
         self._idle_since: float | None = None  # before the first exchange
         self._begin()
 
-    async def exchange(self, content: bytes, *, body_cap: int) -> Response:
+    async def exchange(self, content: bytes, request: Request) -> Response:
         """The answer to ``content``, which leaves at once; ConnectionBroken, or BadReply past a cap.
+
+        ``content`` is ``request`` as it goes over the wire, which also says how large the answer may be.
 
         Whatever ends it early closes the connection, so no later exchange can get this one's answer.
         """
@@ -46,7 +48,7 @@ class Connection(asyncio.Protocol):
         answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
         self._answer = answer
         self._parser = httptools.HttpResponseParser(self)
-        self._body_cap, self._received = body_cap, 0
+        self._request, self._received = request, 0
         self._begin()
         self._transport.write(content)
         try:
@@ -105,6 +107,10 @@ class Connection(asyncio.Protocol):
             self._fail(ConnectionBroken("what came is not HTTP", sent=True))
         if self._received - self._size > _HEAD_CAP + _MOST_OVERHEAD * self._size:
             self._fail(too_much_framing())
+        if share := self._request.share:
+            share.grew(self._size)
+            if not self._answered() and share.holds_up(self._transport.resume_reading):
+                self._transport.pause_reading()
         return None
 
     def eof_received(self) -> None:
@@ -139,18 +145,22 @@ class Connection(asyncio.Protocol):
         self._ends_with_connection = not framed and self._status >= 200
 
     def on_body(self, body: bytes) -> None:
+        if self._answered():
+            return
         self._size += len(body)
-        if self._size > self._body_cap:
-            self._fail(too_large(self._body_cap))
-        elif not self._answered():
-            self._chunks.append(body)
+        self._chunks.append(body)
+        cap = self._request.cap(self._status)
+        if self._size > cap and self._status < 300:
+            self._fail(too_large(cap))
+        elif self._size > cap:
+            self._settle(b"".join(self._chunks)[:cap])
 
     def on_message_complete(self) -> None:
         if self._status < 200:  # "100 Continue" and the like: the answer is still to come
             return self._begin()
         if self._answer and not self._answer.done():
             self.reusable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
-            self._answer.set_result(Response(self._status, self._headers, b"".join(self._chunks)))
+            self._settle(b"".join(self._chunks))
         return None
 
     def _begin(self) -> None:
@@ -158,6 +168,11 @@ class Connection(asyncio.Protocol):
         self._headers: dict[str, str] = {}
         self._chunks: list[bytes] = []
         self._ends_with_connection = False
+
+    def _settle(self, body: bytes) -> None:
+        assert self._answer
+        self._answer.set_result(Response(self._status, self._headers, body))
+        self._chunks.clear()
 
     def _answered(self) -> bool:
         return self._answer is None or self._answer.done()

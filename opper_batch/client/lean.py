@@ -66,7 +66,7 @@ class LeanTransport:
         content = _content(request, place)
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._answer(place.origin, content, request.body_cap)
+                return await self._answer(place.origin, content, request)
         except TimeoutError:
             raise too_late(self._seconds) from None
         except ConnectionBroken as error:
@@ -89,7 +89,7 @@ class LeanTransport:
             self._proxied[origin] = proxy_to(httpx.URL(url)) is not None
         return self._proxied[origin]
 
-    async def _answer(self, origin: _Origin, content: bytes, body_cap: int) -> Response:
+    async def _answer(self, origin: _Origin, content: bytes, request: Request) -> Response:
         """Over the connection that became idle last, so that the others can be given up when few are needed.
 
         One that turns out to be closed before anything was sent costs nothing: the next one is taken.
@@ -97,16 +97,16 @@ class LeanTransport:
         idle = self._idle[origin]
         while idle:
             try:
-                return await self._exchanged(idle.pop(), idle, content, body_cap)
+                return await self._exchanged(idle.pop(), idle, content, request)
             except ConnectionBroken as error:
                 if error.sent:
                     raise
-        return await self._exchanged(await self._connected(origin), idle, content, body_cap)
+        return await self._exchanged(await self._connected(origin), idle, content, request)
 
     async def _exchanged(
-        self, connection: Connection, idle: deque[Connection], content: bytes, body_cap: int
+        self, connection: Connection, idle: deque[Connection], content: bytes, request: Request
     ) -> Response:
-        response = await connection.exchange(content, body_cap=body_cap)
+        response = await connection.exchange(content, request)
         if connection.reusable:
             idle.append(connection)
         while idle and idle[0].idle_too_long():

@@ -96,17 +96,21 @@ async def _exchanged(connection: httpx.AsyncHTTPTransport, request: Request) -> 
         )
     )
     try:
-        return Response(response.status_code, response.headers, await _read(response, request.body_cap))
+        return Response(response.status_code, response.headers, await _read(response, request))
     finally:
         await response.aclose()
 
 
-async def _read(response: httpx.Response, cap: int) -> bytes:
+async def _read(response: httpx.Response, request: Request) -> bytes:
     """The body as it came over the wire: what was compressed all the same stays compressed."""
-    chunks, size = [], 0
+    chunks, size, cap = [], 0, request.cap(response.status_code)
     async for chunk in response.aiter_raw():
         size += len(chunk)
-        if size > cap:
+        if size > cap and response.status_code < 300:
             raise too_large(cap)
         chunks.append(chunk)
-    return b"".join(chunks)
+        if size > cap:
+            break
+        if request.share:
+            await request.share.room(size)
+    return b"".join(chunks)[:cap]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from opper_batch.client.bodies import SMALL
 from opper_batch.records import Artifact, Cause, Outcome, Reply, Usage
 
 
@@ -17,7 +18,7 @@ class Tally:
         self.throttled = 0
         self.repairs = 0
         self.free = free  # nothing can have been charged so far
-        self.body: bytes | None = None
+        self.body: bytes | None = None  # what came last and was no reply, as much of it as is kept
         self.latency_ms: int | None = None
         self.wait = 0.0  # seconds that it waits by itself after its last 429
         self.problems: tuple[tuple[str, str], ...] = ()
@@ -40,6 +41,10 @@ class Tally:
         self.attempts += 1
         self.used += not excused
         self.free = self.free and not paid
+
+    def heard(self, body: bytes) -> None:
+        """Nobody paid for more of what is no reply than a person reads, and a disk is not there for it."""
+        self.body = body[:SMALL]
 
     def outcome(
         self,

@@ -251,7 +251,7 @@ class _Flight:
     def _over(self, outcome: Outcome) -> None:
         if not self._outcomes:
             self._loop.call_later(_HAND_OVER_SECONDS, self._hand_over)
-        self._outcomes.append(outcome)
+        self._outcomes.append(outcome.without_large_reply())
 
     def _hand_over(self) -> None:
         self._ended.put(self._outcomes)

@@ -197,7 +197,7 @@ def test_an_id_that_is_none_is_never_asked_after_and_fails_its_row_alone(
 
 
 def test_a_202_of_more_operations_than_anybody_would_wait_for_fails_its_row(stub: Stub, rig: Rigs) -> None:
-    client = rig(stub.calls(pending(*[f"op-{number}" for number in range(100_000)]), ok()).url)
+    client = rig(stub.calls(pending(*[f"op-{number}" for number in range(20_000)]), ok()).url)
     refused, after = client.ask_each(1, 2)
     assert refused.error == "the gateway named more than 100 operations"
     assert after.ok

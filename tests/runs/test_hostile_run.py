@@ -59,7 +59,7 @@ sys.exit(code)
 """
 
 
-def on_a_terminal(*arguments: str, **environment: str) -> Told:
+def on_a_terminal(*arguments: str, seconds: float = 60, **environment: str) -> Told:
     master, slave = pty.openpty()
     running = subprocess.Popen(
         [sys.executable, "-c", _MEASURING, "kilobytes", PROGRAM, *arguments],
@@ -74,7 +74,7 @@ def on_a_terminal(*arguments: str, **environment: str) -> Told:
         while chunk := os.read(master, 65536):
             said += chunk
     os.close(master)
-    code = running.wait(60)
+    code = running.wait(seconds)
     return Told(code, said.decode(), int(Path("kilobytes").read_text()) / 1024)
 
 
@@ -199,6 +199,40 @@ def test_large_answers_of_many_rows_are_not_held_together(
     assert told.megabytes < 650
     for path in Path().glob(".opper_batch/*.ledger*"):
         path.unlink()  # nobody needs to keep as much
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("kind", ["no answer", "answers"])
+def test_five_hundred_large_bodies_at_once_have_a_bounded_part_of_the_memory(
+    kind: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 16 MB each: 8 GB that are no answers, then good ones; or 2 GB of answers, which are not published,
+    for that is another matter: the last row is told that the budget is spent.
+    """
+    garbage = Said(200, b"x" * (16 << 20))
+    large = answer(note="x" * (15 << 20)) if kind == "answers" else answer()
+    rows = 128 if kind == "answers" else 512
+    met: set[str] = set()
+
+    def answered(asked: Asked) -> Said:
+        if asked.text == f"text {rows - 1}" and kind == "answers":
+            return says(402, "no more")
+        if kind == "answers" or asked.text in met:
+            return large
+        met.add(asked.text)
+        return garbage
+
+    Path("p.toml").write_text(PIPELINE)
+    Path("rows.csv").write_text("id,text\n" + "".join(f"{n},text {n}\n" for n in range(rows)))
+    monkeypatch.setenv("OPPER_API_KEY", KEY)
+    with raw_gateway(answered) as gateway:
+        told = on_a_terminal("run", "p.toml", "--concurrency", "512", "--base-url", gateway.url, seconds=250)
+    for path in Path().glob(".opper_batch/*.ledger*"):
+        path.unlink()  # nobody needs to keep as much
+    assert told.exit == (3 if kind == "answers" else 0), told.text[-1000:]
+    print(f"{told.megabytes:.0f} MB")
+    assert told.megabytes < 500
 
 
 def test_a_large_artifact_goes_to_the_disk_and_not_to_memory(
