@@ -9,10 +9,8 @@ import atexit
 import gc
 import json
 import os
-import signal
 import sys
 from contextlib import suppress
-from types import FrameType
 from typing import NoReturn
 
 import click
@@ -20,18 +18,13 @@ import click
 from opper_batch.cli.gateway import models, sandbox
 from opper_batch.cli.looking import export, failures, plan, report, status
 from opper_batch.cli.running import run
+from opper_batch.cli.signals import listen
 from opper_batch.errors import MachineError, OpperBatchError
 from opper_batch.text import printable
 
 EPILOG = """Exit codes: 0 every row ok, 1 failed rows beyond --max-failed, 2 usage or definition,
 3 stopped before the end (run again to go on), 4 refused by the gateway, 5 this machine,
-130/143 interrupted."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: an interrupt with an exit code of its own."""
-
-    exit_code = 143
+129/130/143 interrupted (terminal closed, Ctrl-C, SIGTERM)."""
 
 
 @click.group(
@@ -52,7 +45,7 @@ for command in (run, plan, status, export, report, failures, models, sandbox):
 def main() -> NoReturn:
     """The program ``opper-batch``: every way it ends has its exit code and at most one sentence."""
     _open_what_is_closed()
-    signal.signal(signal.SIGTERM, _terminate)
+    listen()
     # Rows are many objects and no cycles: by default a fifth of the time would go into looking for some.
     gc.set_threshold(50_000)
     try:
@@ -101,7 +94,3 @@ def _open_what_is_closed() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
             setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
