@@ -84,7 +84,7 @@ class CallError(OpperBatchError):
     absent = False
 
     def bare(self) -> Self:
-        """The same without the frames it went through: they hold a whole body, and a call may wait for long."""
+        """The same without the frames it went through: they hold a body, and a call may wait for long."""
         self.__context__ = None
         return self.with_traceback(None)
 

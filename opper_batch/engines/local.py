@@ -88,7 +88,7 @@ class _Flight:
     ) -> None:
         self.reason: Exception | None = None
         self._client = client
-        self._stopping = Stopping(proven=proven)
+        self._stopping = Stopping(client.gate.outage, proven=proven)
         self._ends = ends
         self._grace = grace
         self._most_open = most_open

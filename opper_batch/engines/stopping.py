@@ -6,20 +6,19 @@ from decimal import Decimal
 
 from opper_batch.budget import Budget
 from opper_batch.errors import AccessRefused, OpperBatchError, Refused, RunStopped
+from opper_batch.pace import Outage
 from opper_batch.records import Outcome
-
-# Calls in a row that got no answer, after every attempt: a gateway that answered before, and one that has
-# not yet, where a row or two may be what it stumbles over.
-_OUTAGE = 20
-_OUTAGE_UNPROVEN = 3
 
 
 class Stopping:
-    """Watches outcomes in the order they come. ``proven``: the gateway has taken such a call before."""
+    """Watches outcomes in the order they come. ``proven``: the gateway has taken such a call before.
 
-    def __init__(self, *, proven: bool) -> None:
+    ``outage`` says when a gateway that fails at calls is given up.
+    """
+
+    def __init__(self, outage: Outage, *, proven: bool) -> None:
         self.proven = proven
-        self._unanswered = 0
+        self._outage = outage
 
     def prove(self) -> None:
         """The gateway takes what every call shares."""
@@ -28,12 +27,11 @@ class Stopping:
     def after(self, outcome: Outcome) -> OpperBatchError | None:
         """Why nothing more is to be sent after this outcome; None to go on."""
         if outcome.cause == "gateway":
-            self._unanswered += 1
-            if self._unanswered >= (_OUTAGE if self.proven else _OUTAGE_UNPROVEN):
+            if self._outage.call_failed(proven=self.proven):
                 says = "does not answer" if outcome.reply is None else "fails at every call"
                 return RunStopped(f"the gateway {says} ({outcome.error}); run again to go on")
             return None
-        self._unanswered = 0
+        self._outage.call_settled()
         if outcome.cause == "refused" and not self.proven:
             return Refused(
                 f"the gateway refused the first call it answered, so nothing else was sent: {outcome.error}"

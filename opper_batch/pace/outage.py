@@ -1,4 +1,4 @@
-"""Tells an outage of the gateway from rows that it fails at, and says when to look whether it is over."""
+"""Tells an outage of the gateway from rows that it fails at: when to wait for it, and when to give it up."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ FAULTS = 10  # so many requests in a row without an answer, while others wait, a
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 15.0
 PATIENCE_SECONDS = 600.0
+# Calls in a row that failed after every attempt: a gateway that answered before, and one that has not yet,
+# where a row or two may be what it stumbles over.
+FAILED_CALLS = 20
+FAILED_CALLS_UNPROVEN = 3
 
 
 class Outage:
-    """While the gateway is out, requests leave one by one, 1, 2, 4 and so on to 15 seconds apart.
+    """A gateway that is not there is waited for; one that is there and fails at every call is given up.
 
-    Calls that are tried again wait for their turn meanwhile. One that fails again goes to the end of the
-    queue, so the lone requests are of many calls. ``patience`` is how many seconds without any answer are
-    borne.
+    The first is told by requests: while it is ``on``, they leave one by one, 1, 2, 4 and so on to 15 seconds
+    apart. Calls that are tried again wait for their turn meanwhile. One that fails again goes to the end of
+    the queue, so the lone requests are of many calls. ``patience`` is how many seconds without any answer
+    are borne. The second is told by how calls ended, each after all its attempts.
     """
 
     def __init__(self, *, patience: float = PATIENCE_SECONDS) -> None:
@@ -22,6 +27,7 @@ class Outage:
         self._since = 0.0
         self._wait = 0.0
         self._next = float("-inf")
+        self._failed_calls = 0
 
     @property
     def on(self) -> bool:
@@ -53,6 +59,18 @@ class Outage:
     def exhausted(self, now: float) -> bool:
         """Whether it has gone on for longer than is borne."""
         return self.on and now - self._since >= self.patience
+
+    def call_failed(self, *, proven: bool) -> bool:
+        """A call was given up without an answer; whether the gateway is to be given up too.
+
+        ``proven``: it has answered such a call before.
+        """
+        self._failed_calls += 1
+        return self._failed_calls >= (FAILED_CALLS if proven else FAILED_CALLS_UNPROVEN)
+
+    def call_settled(self) -> None:
+        """A call got an answer, if only one that refuses it or does not fit."""
+        self._failed_calls = 0
 
     def __repr__(self) -> str:
         return f"Outage(on={self.on}, faults={self._faults})"

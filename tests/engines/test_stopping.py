@@ -5,6 +5,7 @@ import pytest
 from opper_batch.budget import Budget
 from opper_batch.engines.stopping import Stopping, late, no_access, over_budget
 from opper_batch.errors import AccessRefused, Refused, RunStopped
+from opper_batch.pace import Outage
 from opper_batch.records import Outcome
 
 ANSWERED = Outcome(b"k", None)
@@ -19,18 +20,20 @@ def after(stopping: Stopping, *outcomes: Outcome) -> list[type | None]:
 
 
 def test_nothing_stops_a_run_that_goes_well() -> None:
-    assert after(Stopping(proven=False), ANSWERED, REFUSED, UNFIT, UNANSWERED, ANSWERED) == [None] * 5
+    assert (
+        after(Stopping(Outage(), proven=False), ANSWERED, REFUSED, UNFIT, UNANSWERED, ANSWERED) == [None] * 5
+    )
 
 
 def test_a_first_call_that_is_refused_stops_the_run() -> None:
-    assert after(Stopping(proven=False), REFUSED) == [Refused]
-    assert after(Stopping(proven=False), UNANSWERED, REFUSED) == [None, Refused]
-    assert after(Stopping(proven=True), REFUSED) == [None]
+    assert after(Stopping(Outage(), proven=False), REFUSED) == [Refused]
+    assert after(Stopping(Outage(), proven=False), UNANSWERED, REFUSED) == [None, Refused]
+    assert after(Stopping(Outage(), proven=True), REFUSED) == [None]
 
 
 def test_a_gateway_never_heard_of_is_given_up_after_three_calls_without_an_answer() -> None:
-    assert after(Stopping(proven=False), *[UNANSWERED] * 3) == [None, None, RunStopped]
-    assert after(Stopping(proven=False), UNANSWERED, ANSWERED, *[UNANSWERED] * 3) == [None] * 5
+    assert after(Stopping(Outage(), proven=False), *[UNANSWERED] * 3) == [None, None, RunStopped]
+    assert after(Stopping(Outage(), proven=False), UNANSWERED, ANSWERED, *[UNANSWERED] * 3) == [None] * 5
 
 
 @pytest.mark.parametrize(
@@ -41,25 +44,25 @@ def test_a_gateway_never_heard_of_is_given_up_after_three_calls_without_an_answe
     ],
 )
 def test_a_gateway_that_answers_with_errors_is_not_said_to_be_silent(reply: bytes | None, said: str) -> None:
-    stopping = Stopping(proven=False)
+    stopping = Stopping(Outage(), proven=False)
     failed = Outcome(b"k", "500 boom", reply=reply, cause="gateway")
     assert [str(stopping.after(failed)) for _ in range(3)][-1] == said
 
 
 @pytest.mark.parametrize("answer", [ANSWERED, UNFIT])
 def test_any_answer_proves_the_gateway(answer: Outcome) -> None:
-    assert after(Stopping(proven=False), answer, REFUSED, UNANSWERED) == [None] * 3
+    assert after(Stopping(Outage(), proven=False), answer, REFUSED, UNANSWERED) == [None] * 3
 
 
 def test_a_202_proves_it_too() -> None:
-    stopping = Stopping(proven=False)
+    stopping = Stopping(Outage(), proven=False)
     stopping.prove()
     assert after(stopping, REFUSED, UNANSWERED) == [None] * 2
 
 
 @pytest.mark.parametrize("between", [ANSWERED, UNFIT, REFUSED])
 def test_twenty_unanswered_in_a_row_are_an_outage_and_anything_between_begins_anew(between: Outcome) -> None:
-    stopping = Stopping(proven=True)
+    stopping = Stopping(Outage(), proven=True)
     assert after(stopping, *[UNANSWERED] * 19, between, *[UNANSWERED] * 19) == [None] * 39
     assert after(stopping, UNANSWERED) == [RunStopped]
 
