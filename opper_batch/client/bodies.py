@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-ROOM = 128 * 1024 * 1024
+ROOM = 64 * 1024 * 1024
 SMALL = 64 * 1024  # nearly every answer: not counted, not held up
 _READ = 256 * 1024  # what a connection may read at once
 

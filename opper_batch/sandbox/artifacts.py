@@ -34,6 +34,7 @@ class File:
 @dataclass(frozen=True, slots=True)
 class _Operation:
     kind: str
+    known_at: float
     ready_at: float | None
     fails: bool
     file: File
@@ -66,18 +67,20 @@ class Artifacts:
         script = self._script
         fails = dice.happens(script.pending_failed)
         endless = dice.happens(script.pending_endless)
+        unknown = script.pending_unknown > 0 and dice.happens(script.pending_unknown)
         if kind in _MEDIA:
             mime_type, start = _MEDIA[kind]
             file = File(start + b" synthetic " + operation_id.encode(), mime_type)
         else:
             file = File(answer, "application/json")
         ready_at = None if endless else self._now() + script.pending_seconds
-        return _Operation(kind, ready_at, fails, file, _mark(operation_id.encode(), script.seed, 0))
+        known_at = self._now() + script.unknown_seconds * unknown
+        return _Operation(kind, known_at, ready_at, fails, file, _mark(operation_id.encode(), script.seed, 0))
 
     def status(self, operation_id: str, origin: str) -> dict[str, Any]:
         """Where an operation stands, with the address of its file at ``origin`` once it is completed."""
         operation = self._operations.get(operation_id)
-        if operation is None:
+        if operation is None or self._now() < operation.known_at:
             raise Refusal(404, "not_found", f"there is no artifact {operation_id!r}")
         if operation.ready_at is None or self._now() < operation.ready_at:
             return {"id": operation_id, "status": "processing"}

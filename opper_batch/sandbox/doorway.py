@@ -30,6 +30,7 @@ class Doorway:
         self._journal = journal
         self._requests = 0
         self._in_flight = 0
+        self._calls = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,12 +56,14 @@ class Doorway:
         record = Record(self._requests, scope["method"], path, time.time(), tuple(names))
         if record.is_call:
             self._in_flight += 1
+            self._calls += 1
             record.in_flight = self._in_flight
         return record, bearer
 
     def _let_in(self, record: Record, bearer: bytes) -> ASGIApp:
         """The application, or the 401 that is sent in its place."""
-        if record.path in _OPEN or record.path.startswith(_OWN) or (bearer and not self._script.reject_key):
+        refused = self._script.reject_key and self._calls > self._script.fine_calls
+        if record.path in _OPEN or record.path.startswith(_OWN) or (bearer and not refused):
             return self._app
         return unauthorized(self._script.reject_key or "string", sent=bool(bearer))
 

@@ -48,6 +48,7 @@ class Gateway:
         self._gate = Gate(script)
         self._fates = Fates(script)
         self._spent = 0.0
+        self._admitted = 0
         self._makers: dict[bytes | None, Maker] = {}
 
     async def call(self, question: Question, record: Record, origin: str) -> Response:
@@ -59,6 +60,7 @@ class Gateway:
         if refusal := self._refused_at_once(record.fault, dice):
             return refusal
         seconds = dice.lognormal(self.script.latency, self.script.latency_sigma)
+        seconds += self.script.stall_seconds * (record.fault == "stalled")
         if seconds:
             await asyncio.sleep(seconds)
         if record.fault == "failed":
@@ -73,7 +75,9 @@ class Gateway:
         wait = self._gate.wait(self._now())
         if wait is not None:
             raise throttled(script.retry_after_form, wait, Dice(question.digest))
-        allowed = [model for model in question.models if model not in script.forbidden_models]
+        self._admitted += 1
+        forbidden = script.forbidden_models if self._admitted > script.fine_calls else ()
+        allowed = [model for model in question.models if model not in forbidden]
         if not allowed:
             raise Refusal(403, "permission_error", f"model {question.models[0]!r} is not allowed")
         if script.budget is not None and self._spent >= script.budget:

@@ -19,9 +19,14 @@ FAULTS = (
     "dropped_after",
     "malformed",
     "schema_breaking",
+    "stalled",
     "pending",
 )
-_SHARES = (*FAULTS, "pending_failed", "pending_endless", "data_as_text")
+_SHARES = (*FAULTS, "pending_failed", "pending_endless", "pending_unknown", "data_as_text")
+_FROM_ZERO = (
+    *("latency", "latency_sigma", "retry_after", "pending_seconds"),
+    *("stall_seconds", "unknown_seconds", "fine_calls"),
+)
 _CHOICES = {
     "window": ("rolling", "fixed"),
     "retry_after_form": ("seconds", "fraction", "date", "ms", "none", "mixed"),
@@ -64,19 +69,25 @@ class Script:
     dropped_after: float = 0.0  # the connection closes, the answer is lost
     malformed: float = 0.0  # 200 with cut JSON, a page of HTML, or nothing
     schema_breaking: float = 0.0  # the answer does not fit the output schema
+    stalled: float = 0.0  # the answer comes ``stall_seconds`` later
+    stall_seconds: float = 60.0
 
     # The share of calls answered by a 202, and what becomes of their operations.
     pending: float = 0.0
     pending_seconds: float = 0.2  # until an operation is completed or failed
     pending_failed: float = 0.0  # share of operations
     pending_endless: float = 0.0  # share of operations
+    pending_unknown: float = 0.0  # share of operations that are not known (404) for ``unknown_seconds``
+    unknown_seconds: float = 1.0
     operations: int = 1  # per reply
 
     # Refusals for all: every key with a 401 whose body is empty (none), {"error": text} (string) or
     # {"error": {…}} (object); every call with a 402 once ``budget`` USD are spent; 403 for a model.
+    # Key and models are fine for the first ``fine_calls`` calls.
     reject_key: str = ""
     budget: float | None = None
     forbidden_models: tuple[str, ...] = ()
+    fine_calls: int = 0
 
     # Replies that say less, or say it differently.
     omit: tuple[str, ...] = ()  # meta, cost, usage, models_used, trace_uuid
@@ -87,7 +98,7 @@ class Script:
     def __post_init__(self) -> None:
         for name in _SHARES:
             _check(name, getattr(self, name), lowest=0, highest=1)
-        for name in ("latency", "latency_sigma", "retry_after", "pending_seconds"):
+        for name in _FROM_ZERO:
             _check(name, getattr(self, name), lowest=0)
         for name, lowest in (("burst", 1), ("operations", 1), ("window_seconds", 0.001)):
             _check(name, getattr(self, name), lowest=lowest)

@@ -145,6 +145,21 @@ def test_a_forbidden_model_is_403_unless_the_chain_has_another(gateway: Gateway)
     assert asker.call(model=chain).json()["meta"]["models_used"] == ["groq/qwen3-32b"]
 
 
+def test_a_no_may_come_after_so_many_fine_calls(gateway: Gateway) -> None:
+    assert gateway(reject_key="none", fine_calls=2).statuses(4) == [200, 200, 401, 401]
+    forbidding = gateway(forbidden_models=("openai/gpt-4o",), fine_calls=3)
+    assert forbidding.statuses(5, model="openai/gpt-4o") == [200, 200, 200, 403, 403]
+
+
+def test_a_stalled_call_is_answered_late_and_paid(gateway: Gateway) -> None:
+    asker = gateway(stalled=1.0, stall_seconds=0.3)
+    began = time.monotonic()
+    assert asker.call().status_code == 200
+    assert time.monotonic() - began >= 0.3
+    (record,) = asker.sandbox.journal
+    assert (record.fault, record.paid) == ("stalled", True)
+
+
 def test_parts_of_meta_can_be_left_out(gateway: Gateway) -> None:
     assert set(gateway(omit=("meta",)).call().json()) == {"data"}
     meta = gateway(omit=("cost", "usage", "models_used", "trace_uuid")).call().json()["meta"]
@@ -212,6 +227,14 @@ def test_operations_may_fail_or_never_end(gateway: Gateway) -> None:
     endless = gateway(pending=1.0, pending_seconds=0.0, pending_endless=1.0)
     operation = endless.call().json()["meta"]["pending_operations"][0]
     assert endless.http.get(operation["status_url"]).json()["status"] == "processing"
+
+
+def test_operations_may_be_unknown_for_a_while(gateway: Gateway) -> None:
+    asker = gateway(pending=1.0, pending_seconds=0.0, pending_unknown=1.0, unknown_seconds=0.3)
+    operation = asker.call().json()["meta"]["pending_operations"][0]
+    assert asker.http.get(operation["status_url"]).status_code == 404
+    time.sleep(0.3)
+    assert asker.http.get(operation["status_url"]).json()["status"] == "completed"
 
 
 @pytest.mark.parametrize(
