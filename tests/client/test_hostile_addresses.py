@@ -15,7 +15,7 @@ Rigs = Callable[..., Rig]
 
 POLL = "/v3/artifacts/op-1/status"
 FILE = "/files/one"
-REDIRECTS = [301, 302, 303, 307, 308]
+REDIRECTS = [300, 301, 302, 303, 304, 305, 306, 307, 308]
 
 
 @pytest.fixture
