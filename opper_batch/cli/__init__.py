@@ -19,6 +19,7 @@ from opper_batch.cli.gateway import models, sandbox
 from opper_batch.cli.looking import export, failures, plan, report, status
 from opper_batch.cli.running import run
 from opper_batch.cli.signals import listen
+from opper_batch.cli.steering import pause, resume, set_
 from opper_batch.errors import MachineError, OpperBatchError
 from opper_batch.text import printable
 
@@ -38,7 +39,7 @@ def commands() -> None:
     """
 
 
-for command in (run, plan, status, export, report, failures, models, sandbox):
+for command in (run, plan, status, pause, resume, set_, export, report, failures, models, sandbox):
     commands.add_command(command)
 
 

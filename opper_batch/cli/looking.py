@@ -5,12 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from opper_batch.cli.options import json_option, load, name_of, pipeline_argument, place_options, sink_option
+from opper_batch.cli.watching import watched
 from opper_batch.text import printable
+
+if TYPE_CHECKING:
+    from opper_batch.runs import Status
 
 
 @click.command()
@@ -43,13 +47,22 @@ def plan(path: str, as_json: bool, **options: Any) -> None:
 @click.argument("path", metavar="[PIPELINE]", required=False, type=click.Path(dir_okay=False))
 @click.option("--sandbox", is_flag=True, help="The sandbox's runs.")
 @click.option("--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch].")
+@click.option("--watch", "--live", "watch", is_flag=True, help="In a terminal: again every second.")
 @json_option
-def status(path: str | None, as_json: bool, **options: Any) -> None:
+def status(path: str | None, watch: bool, as_json: bool, **options: Any) -> None:
     """How the latest run stands, live or past; without PIPELINE, every pipeline that has run here."""
     from opper_batch.runs import Options, statuses
     from opper_batch.runs import status as status_of
 
-    found = [status_of(name_of(path), Options(**options))] if path else statuses(Options(**options))
+    name = name_of(path) if path else None
+
+    def look() -> list[Status]:
+        return [status_of(name, Options(**options))] if name else statuses(Options(**options))
+
+    if watch and not as_json and sys.stdout.isatty():
+        watched(look)
+        return
+    found = look()
     if not found:
         click.echo("no pipeline has run here yet", err=True)
     for entry in found:

@@ -58,7 +58,9 @@ def line(progress: Progress, rate: float) -> str:
         money(progress.cost),
         f"{progress.in_flight} in flight",
     ]
-    if left and rate:
+    if progress.held:
+        parts.append("paused; opper-batch resume goes on")
+    elif left and rate:
         parts.append(f"{duration(left / rate)} to go")
     if progress.throttled:
         parts.append(f"{progress.throttled:,} throttled")

@@ -33,6 +33,7 @@ class Gate:
         self._fresh: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = asyncio.Event()
+        self.held = False  # by the user: nothing passes until ``hold(False)``
 
     async def enter(self, *, again: bool = False) -> None:
         """Wait for a place; ``again`` goes before everything fresh. Raises GateClosed."""
@@ -104,6 +105,11 @@ class Gate:
         self._check(seconds)
         self.pace.pause(self._clock(), seconds)
 
+    def hold(self, held: bool) -> None:
+        """The user wants nothing more to pass, or that it goes on; ``close`` still tells those who wait."""
+        self.held = held
+        self._advance()
+
     async def sleep(self, seconds: float) -> None:
         """Let time pass without holding a place; raises GateClosed as soon as the gate closes."""
         with suppress(TimeoutError):
@@ -139,7 +145,7 @@ class Gate:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        while queue := self._again or self._fresh:
+        while not self.held and (queue := self._again or self._fresh):
             if queue[0].done():  # cancelled while it waited
                 queue.popleft()
                 continue

@@ -14,7 +14,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import suppress
 
 from opper_batch.client import Client, GateClosed
 from opper_batch.engines.stopping import Stopping, late, no_access, over_budget
@@ -55,7 +54,14 @@ class LocalEngine:
         self._ends = time.monotonic() + deadline if deadline is not None else None
         self._grace = grace
         self._most_open = most_open
-        self._lookahead = max(64, 2 * client.gate.pace.concurrency)
+        self._flight: _Flight | None = None
+
+    def soon(self, act: Callable[[], None]) -> bool:
+        """Do ``act`` between two turns of the loop, where the client lives; False when no calls are made.
+
+        May be called on any thread.
+        """
+        return self._flight is not None and self._flight.soon(act)
 
     def outcomes(self, calls: Iterable[Call]) -> Generator[Outcome, None, None]:
         source = iter(calls)
@@ -67,9 +73,10 @@ class LocalEngine:
             most_open=self._most_open,
         )
         flight.start()
+        self._flight = flight
         try:
             while not flight.over:
-                flight.feed(source, self._lookahead)
+                flight.feed(source, max(64, 2 * self._client.gate.pace.concurrency))
                 ended = flight.ended()
                 if not ended:
                     self._waiting()
@@ -123,7 +130,7 @@ class _Flight:
             self._drawn.append(call)
             if self._hungry:  # else it looks by itself: to wake it for each would cost more than the call
                 self._hungry = False
-                self._soon(self._arrived.set)
+                self.soon(self._arrived.set)
 
     def ended(self) -> list[Outcome]:
         """The next outcomes; none when more calls are wanted, or nothing ends for a while.
@@ -138,15 +145,19 @@ class _Flight:
     def land(self, grace: float) -> None:
         """Send nothing more, and wait for what is in flight: at most ``grace`` seconds, or an interrupt."""
         try:
-            self._soon(self._halt, None)
+            self.soon(self._halt, None)
             self._down.wait(grace)  # not join: a thread whose join was interrupted counts as ended
         finally:
-            self._soon(self._cancel)
+            self.soon(self._cancel)
             self._thread.join(_LAST_SECONDS)
 
-    def _soon(self, act: Callable[..., object], *args: object) -> None:
-        with suppress(RuntimeError):  # the loop has ended, and with it what there was to say
+    def soon(self, act: Callable[..., object], *args: object) -> bool:
+        """On the loop's thread; False when the loop has ended, and with it what there was to say."""
+        try:
             self._loop.call_soon_threadsafe(act, *args)
+        except RuntimeError:
+            return False
+        return True
 
     # The loop's side.
 

@@ -46,6 +46,11 @@ _RECENT_COSTS = """
     WHERE template = ? AND cost > 0 ORDER BY id DESC LIMIT 200"""
 _UNPUBLISHED = "run > (SELECT coalesce(max(id), 0) FROM runs WHERE published)"
 _SPENT = f"SELECT coalesce(sum(cost), 0.0), coalesce(sum(unpriced), 0) FROM totals WHERE {_UNPUBLISHED}"
+_IN_FLIGHT = "SELECT key, at FROM intents WHERE run = ? ORDER BY at"  # the table holds few at any time
+# The inner limit bounds the scan; what failed longer ago is found by ``failures``.
+_LAST_ERRORS = """
+    SELECT at, error, key FROM (SELECT id, at, error, key, run FROM outcomes ORDER BY id DESC LIMIT 5000)
+    WHERE run = ? AND error IS NOT NULL ORDER BY id DESC LIMIT ?"""
 _IN_DOUBT = f"SELECT count(*) FROM intents WHERE {_UNPUBLISHED}"
 
 
@@ -255,6 +260,14 @@ class View:
         Those of runs since the last one that published.
         """
         return int(self._rows(_IN_DOUBT)[0][0])
+
+    def in_flight(self, run: int) -> list[tuple[bytes, float]]:
+        """Key of each call that left in this run and whose end is not known, and when: the oldest first."""
+        return self._rows(_IN_FLIGHT, (run,))
+
+    def last_errors(self, run: int, count: int) -> list[tuple[float, str, bytes]]:
+        """When, why and for which key an attempt failed, of the latest outcomes; the last one first."""
+        return self._rows(_LAST_ERRORS, (run, count))
 
     def pending_calls(self) -> int:
         """Calls with operations that have not ended."""

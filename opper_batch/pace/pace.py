@@ -68,7 +68,7 @@ class Pace:
         if learned:
             self._begin_with(learned)
         self._commons = commons
-        self._told = self.learner.most
+        self._told, self._stated = self.learner.most, inf
         self._told_tokens = HELD * tokens_per_minute / 60 if tokens_per_minute else inf
         self._slot: float | None = None  # when it is our turn, among processes that share
         self._requests = Gcra(self.learner.rate)
@@ -164,12 +164,30 @@ class Pace:
         The places still open one by one: a limit that is said and not true must not unleash anything.
         """
         if requests is not None:
-            self.learner.know(min(self._told, HELD * requests))
+            self._stated = HELD * requests
+            self.learner.know(min(self._told, self._stated))
             self._requests.turn_to(self.learner.rate)
         if tokens is not None and self._told_tokens >= HELD * tokens:
             self._tokens = self._tokens or Gcra(HELD * tokens)
             self._tokens.turn_to(HELD * tokens)
             self._most_beyond = 60 * tokens
+
+    def allow(self, *, concurrency: int | None, requests_per_minute: float | None) -> None:
+        """The user says anew how much there may be at most; None is no limit known."""
+        learner, rate = self.learner, self.learner.rate
+        told = HELD * requests_per_minute / 60 if requests_per_minute else inf
+        if told != self._told:
+            self._told = told
+            learner.know(min(told, self._stated))
+            if learner.rate == inf and learner.measured:
+                learner.forgive(rate)  # from where it is it climbs by itself
+            elif learner.rate == inf:
+                self.places.start_over()
+            elif requests_per_minute and not self.places.cap:
+                self.places.unlock()
+            self._requests.turn_to(learner.rate)
+        self.concurrency = concurrency or CEILING
+        self.places.allow(self.concurrency, limited=learner.rate < inf)
 
     def pause(self, now: float, seconds: float) -> None:
         """Nothing leaves for ``seconds``, whoever asks."""

@@ -45,6 +45,12 @@ class Places:
         elif in_flight >= self.open and may_probe:
             self.open += _GROWTH
 
+    def allow(self, most: int, *, limited: bool) -> None:
+        """From now on at most so many; where a rate limits, all of them if it was all of them before."""
+        full = self.open >= self.most and not self.cap
+        self.most = most
+        self.open = float(most) if full and limited else min(self.open, most)
+
     def unlock(self) -> None:
         """All places: something else limits, or it is known how many are of use."""
         self.open, self.cap = float(self.most), 0

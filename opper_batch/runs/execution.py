@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from pathlib import Path
+from typing import Any
 
 from opper_batch.budget import Budget
 from opper_batch.calls import Asking, Policy, Step
@@ -24,10 +26,12 @@ from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
 from opper_batch.records import Call
 from opper_batch.report import Counts, Summary
+from opper_batch.runs.listening import Listening, Reading
 from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import Setting, resolve
+from opper_batch.runs.steering import Limits, Steering
 
 INTERRUPTED = 130
 PUBLISHING = "publish"  # what the progress calls writing the result
@@ -58,7 +62,8 @@ def execute(pipeline: Pipeline, options: Options) -> Ended:
         ledger.begin(origin=setting.origin, options=options.said())
         commons = stack.enter_context(_commons(target, options))
         run = _Run(setting, options, target, ledger, view, commons)
-        counts, error = run.through()
+        with run.listening():
+            counts, error = run.through()
         summary = run.summary(counts, error)
         ledger.finish(
             exit_code=summary.exit, published=error is None, rows=summary.rows, summary=summary.as_json()
@@ -88,16 +93,26 @@ class _Run:
             ledger.run, options.retry_failed, options.refresh, since=_refreshing_since(view.runs())
         )
         limits = setting.pipeline.limits
+        allowed = _limits(setting, options)
         self._pace = Pace(
-            concurrency=options.concurrency or limits.concurrency,
-            requests_per_minute=options.requests_per_minute or limits.requests_per_minute,
+            concurrency=allowed.concurrency,
+            requests_per_minute=allowed.rpm,
             tokens_per_minute=options.tokens_per_minute or limits.tokens_per_minute,
             learned=commons.learned if commons else None,
             commons=commons,
         )
         self._commons = commons
-        cap = options.max_cost if options.max_cost is not None else limits.max_cost
-        self._budget = Budget(cap, paid=view.spent()[0])
+        self._budget = Budget(allowed.max_cost, paid=view.spent()[0])
+        self._steering = Steering(allowed, self._pace, self._budget)
+        self._at: tuple[Step, Asking, Client] | None = None
+        self._answered = 0  # in the steps before
+
+    def listening(self) -> Listening:
+        """Another terminal is heard, and told how it goes, for as long as this lasts."""
+        steering = self._steering
+        return Listening(
+            self._setting.ledger_path, heed=steering.heed, press=steering.press, standing=self._standing
+        )
 
     def through(self) -> tuple[Counts | None, BaseException | None]:
         """Every step's missing calls, then the result; gives what came of the rows, and what stopped it."""
@@ -142,12 +157,16 @@ class _Run:
             grace=self._options.grace,
             waiting=tell,
         )
+        self._at = step, asking, client
+        self._steering.begin(engine, client)
         tell(now=True)
         with closing(engine.outcomes(asking.calls(self._questions(step, earlier, tell)))) as outcomes:
             for outcome in outcomes:
                 asking.ended(outcome.key)
                 tell()
         tell(now=True)
+        self._steering.end()
+        self._at, self._answered = None, self._answered + client.answered
 
     def _questions(
         self, step: Step, earlier: tuple[Step, ...], tell: Callable[[], None]
@@ -196,6 +215,24 @@ class _Run:
             return None
         return max(0.0, self._options.deadline - (time.monotonic() - self._started))
 
+    def _standing(self) -> tuple[dict[str, Any], Reading]:
+        """What others may know of it, read from another thread: numbers that are whole at any moment."""
+        pace, at = self._pace, self._at
+        rate = pace.learner.rate
+        said = {
+            "run": self._ledger.run,
+            "step": at[0].name if at else None,
+            "steps_after": len(self._setting.steps) - 1 - self._setting.steps.index(at[0]) if at else 0,
+            "in_flight": pace.in_flight,
+            "places": int(pace.places.open),
+            "limit_per_second": round(rate, 3) if rate < inf else None,
+            "gateway_pause": round(at[2].gate.paused_for, 1) if at else 0.0,
+            "paused": self._steering.wanted.paused,
+            "max_cost": self._steering.wanted.max_cost,
+        }
+        answered = self._answered + (at[2].answered if at else 0)
+        return said, Reading(at[0].name if at else "", answered, at[1].settled_rows if at else 0)
+
     def _tell(self, step: Step, asking: Asking, gate: Gate, began: float, *, now: bool = False) -> None:
         """How far it is, to the ledger and whoever listens; a few times a second unless ``now``."""
         if not now and time.monotonic() - self._told < _TELL_SECONDS:
@@ -228,8 +265,19 @@ class _Run:
                 in_flight=self._pace.in_flight,
                 paused=paused,
                 seconds=seconds,
+                held=self._steering.wanted.paused,
             )
         )
+
+
+def _limits(setting: Setting, options: Options) -> Limits:
+    """What the options say, else what the pipeline does."""
+    said = setting.pipeline.limits
+    return Limits(
+        concurrency=options.concurrency or said.concurrency,
+        rpm=options.requests_per_minute or said.requests_per_minute,
+        max_cost=options.max_cost if options.max_cost is not None else said.max_cost,
+    )
 
 
 def _refreshing_since(runs: Sequence[RunRecord]) -> int | None:

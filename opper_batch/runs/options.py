@@ -19,7 +19,10 @@ _FROM_ZERO = ("max_cost", "grace")
 
 
 class Progress(NamedTuple):
-    """How a run stands; ``rows`` and ``total_rows`` are those of the step that is running."""
+    """How a run stands; ``rows`` and ``total_rows`` are those of the step that is running.
+
+    ``paused`` is for how many seconds the gateway makes it wait, ``held`` that its user has paused it.
+    """
 
     step: str
     rows: int
@@ -31,6 +34,7 @@ class Progress(NamedTuple):
     in_flight: int
     paused: float
     seconds: float
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,3 +268,22 @@ def test_an_outage_excuses_what_was_not_paid_and_the_rest_while_fresh_calls_wait
         return told
 
     assert asyncio.run(excused()) == [(False, False, False), (True, False, False), (True, True, False)]
+
+
+def test_a_gate_that_is_held_lets_nobody_pass_and_can_be_closed() -> None:
+    async def scene() -> None:
+        gate = Gate(Pace())
+        gate.hold(True)
+        waiting = [asyncio.create_task(gate.enter(again=again)) for again in (True, False)]
+        await turns()
+        assert not any(turn.done() for turn in waiting)
+        gate.hold(False)
+        await asyncio.gather(*waiting)
+        gate.hold(True)
+        late = asyncio.create_task(gate.enter())
+        await turns()
+        gate.close()
+        with pytest.raises(GateClosed):
+            await late
+
+    run(scene())
