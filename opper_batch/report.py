@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import floor, log10
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opper_batch.ledger import Totals
 from opper_batch.text import printable, shortened
+
+if TYPE_CHECKING:  # whoever only looks does without the pipeline's definition
+    from opper_batch.pipeline import Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,8 @@ class Counts:
     A row is failed when a step failed, else skipped when a step has no answer. ``cached`` counts answers
     that an earlier run paid for, ``folded`` those shared with an equal row above. ``cost`` (USD) is what
     was paid for the answers in the table; ``failed_calls`` counts failed answers, once for equal rows;
-    ``failures`` are reasons with how often each.
+    ``failures`` are reasons with how often each. ``checks`` are what the pipeline's checks said; when one
+    does not hold, ``rejected`` is where the result went instead.
     """
 
     rows: int = 0
@@ -30,6 +34,13 @@ class Counts:
     cost: float = 0.0
     failed_calls: int = 0
     failures: tuple[tuple[str, int], ...] = ()
+    checks: tuple[Verdict, ...] = ()
+    rejected: str | None = None
+
+    @property
+    def held_back(self) -> bool:
+        """Whether a check does not hold, so that the output is still the one before."""
+        return not all(check.ok for check in self.checks)
 
     @property
     def reconciles(self) -> bool:
@@ -95,6 +106,8 @@ class Summary:
             "in_doubt": self.in_doubt,
             "sandbox": self.sandbox,
             "failures": [list(entry) for entry in counts.failures] if counts else [],
+            "checks": [check.as_json() for check in counts.checks] if counts else [],
+            "rejected": counts.rejected if counts else None,
         }
 
     def __str__(self) -> str:
@@ -140,7 +153,8 @@ class Report:
             f"  model   {name}: {number:,} answers, {money(cost)}" for name, number, cost in self.models
         ]
         lines += [f"  failed  {times:,} × {shortened(reason, 160)}" for reason, times in said["failures"]]
-        return lines
+        checks = [(check["ok"], f"{check['name']}: {check['said']}") for check in said.get("checks", ())]
+        return lines + _checks(checks) + _rejected(said.get("rejected"))
 
 
 def summary_text(summary: Summary) -> str:
@@ -162,6 +176,8 @@ def summary_text(summary: Summary) -> str:
         lines.append(f"  kept    {summary.kept:,} calls failed; their rows keep the older answer")
     if summary.in_doubt:
         lines.append(f"  unknown {summary.in_doubt:,} calls were possibly paid, their answers never came")
+    if counts:
+        lines += _checks([(check.ok, str(check)) for check in counts.checks]) + _rejected(counts.rejected)
     if summary.output:
         lines.append(f"  output  {summary.output}")
     if summary.sandbox:
@@ -203,6 +219,17 @@ def _ending(summary: Summary) -> str:
     if summary.stopped is None:
         return "done"
     return "interrupted" if summary.exit >= 128 else "stopped"
+
+
+def _checks(said: Sequence[tuple[bool, str]]) -> list[str]:
+    """One line for all that hold, and one for each that does not."""
+    held = sum(ok for ok, _ in said)
+    lines = [f"  checks  {held:,} of {len(said):,} hold"] if said else []
+    return lines + [f"  NOT OK  {text}" for ok, text in said if not ok]
+
+
+def _rejected(place: str | None) -> list[str]:
+    return [f"  held    the result is in {place}; the output is as it was"] if place else []
 
 
 def _reused(counts: Counts) -> str:

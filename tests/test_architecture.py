@@ -15,7 +15,7 @@ FLOORS = [
     {"errors", "text"},
     {"records", "columns", "inputs", "pace", "budget", "seen"},
     {"protocol", "sources", "sinks", "ledger", "pipeline", "quotas"},
-    {"client", "calls", "report", "sandbox"},
+    {"client", "calls", "checks", "report", "sandbox"},
     {"projection", "engines"},
     {"runs"},
     {"frames", "cli"},

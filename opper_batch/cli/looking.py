@@ -74,7 +74,7 @@ def status(path: str | None, watch: bool, as_json: bool, **options: Any) -> None
 @place_options
 @sink_option
 @json_option
-def export(path: str, as_json: bool, **options: Any) -> None:
+def export(path: str, as_json: bool, **options: Any) -> int:
     """Write the sink from what is known now; rows not asked yet are in it, as skipped."""
     from opper_batch.runs import Options
     from opper_batch.runs import export as exported
@@ -83,9 +83,14 @@ def export(path: str, as_json: bool, **options: Any) -> None:
     numbers = summary.as_json()
     if as_json:
         click.echo(json.dumps(numbers))
-        return
+        return summary.exit
     parts = (f"{numbers[name]:,} {name}" for name in ("rows", "ok", "failed", "skipped"))
-    click.echo(f"{summary.output}: {', '.join(parts)}")
+    click.echo(printable(f"{summary.output or numbers['rejected']}: {', '.join(parts)}"))
+    for check in numbers["checks"]:
+        if not check["ok"]:
+            said = f"opper-batch: held back, the output is as it was: {check['name']}: {check['said']}"
+            click.echo(printable(said), err=True)
+    return summary.exit
 
 
 @click.command()

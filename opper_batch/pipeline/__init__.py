@@ -1,5 +1,6 @@
 """The definition of a pipeline and where it comes from: a frozen value, from TOML or from Python."""
 
+from opper_batch.pipeline.checks import CheckSpec, Verdict
 from opper_batch.pipeline.definition import (
     METADATA,
     LimitSpec,
@@ -13,11 +14,13 @@ from opper_batch.pipeline.loading import load
 
 __all__ = [
     "METADATA",
+    "CheckSpec",
     "LimitSpec",
     "ModelSpec",
     "Pipeline",
     "SinkSpec",
     "SourceSpec",
     "StepSpec",
+    "Verdict",
     "load",
 ]

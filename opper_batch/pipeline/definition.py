@@ -21,6 +21,7 @@ from pydantic_core import PydanticKnownError
 
 from opper_batch.columns import Columns
 from opper_batch.errors import DefinitionError
+from opper_batch.pipeline.checks import CheckSpec
 from opper_batch.pipeline.sentences import sentence
 
 METADATA = (
@@ -181,6 +182,7 @@ class Pipeline(_Frozen):
     steps: Annotated[tuple[StepSpec, ...], _List, Field(min_length=1)]
     limits: LimitSpec = LimitSpec()
     sink: SinkSpec | None = None
+    checks: Annotated[tuple[CheckSpec, ...], _List] = ()
 
     def __init__(self, /, **fields: Any) -> None:
         try:
@@ -208,6 +210,10 @@ class Pipeline(_Frozen):
         for step in self.steps:
             if len(self.function(step)) > 64:
                 raise ValueError(f"step {step.name!r}: its function's name would be too long; set function")
+        names = [check.name for check in self.checks]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"checks: two are named {name!r}; rename one")
         return self
 
     def function(self, step: StepSpec) -> str:
@@ -231,4 +237,5 @@ _PARTS: dict[str, type[BaseModel]] = {
     "ModelSpec": ModelSpec,
     "limits": LimitSpec,
     "sink": SinkSpec,
+    "checks": CheckSpec,
 }

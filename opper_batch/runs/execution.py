@@ -130,7 +130,7 @@ class _Run:
                 self._commons.keep(self._pace.learned)
 
     def summary(self, counts: Counts | None, error: BaseException | None) -> Summary:
-        published = self._setting.sink if error is None else None
+        published = self._setting.sink if error is None and counts and not counts.held_back else None
         summary = Summary(
             run_id=self._ledger.run,
             pipeline=self._setting.pipeline.name,
@@ -314,5 +314,7 @@ def _exit_code(error: BaseException | None, counts: Counts | None, kept: int, op
         return RunStopped.exit_code  # exit 2 promises that nothing was called
     if error is not None or counts is None:
         return getattr(error, "exit_code", 1 if isinstance(error, Exception) else INTERRUPTED)
+    if counts.held_back:
+        return 1
     # Refreshed in vain, a row still has its older answer, but what was asked for did not happen.
     return 0 if options.allows(counts.failed + kept, counts.rows) else 1

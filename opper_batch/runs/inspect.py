@@ -45,7 +45,8 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
             pipeline=pipeline.name,
             counts=counts,
             seconds=time.monotonic() - started,
-            output=setting.sink.target,
+            output=None if counts.held_back else setting.sink.target,
+            exit=int(counts.held_back),
             in_doubt=view.in_doubt(),
             sandbox=setting.sandbox,
         )

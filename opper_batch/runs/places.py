@@ -12,7 +12,14 @@ from opper_batch.client.gateway import PRODUCTION, SANDBOX_ORIGIN, Gateway
 from opper_batch.ledger import View
 from opper_batch.pipeline import METADATA, Pipeline
 from opper_batch.runs.options import Options
-from opper_batch.sinks import Sink, open_sink, sandbox_path, sandbox_table
+from opper_batch.sinks import (
+    Sink,
+    open_sink,
+    rejected_path,
+    rejected_table,
+    sandbox_path,
+    sandbox_table,
+)
 
 _METADATA_TYPES = (
     pa.string(),  # status
@@ -64,16 +71,21 @@ def output_schema(schema: pa.Schema, pipeline: Pipeline) -> pa.Schema:
     return pa.schema(fields)
 
 
-def sink_of(pipeline: Pipeline, schema: pa.Schema, *, sandbox: bool) -> Sink | None:
-    """The pipeline's sink for a source of this schema, untouched; None when it has none."""
+def sink_of(pipeline: Pipeline, schema: pa.Schema, *, sandbox: bool, rejected: bool = False) -> Sink | None:
+    """The pipeline's sink for a source of this schema, untouched; None when it has none.
+
+    ``rejected`` is the place beside it for a result that its checks hold back.
+    """
     spec = pipeline.sink
     if spec is None:
         return None
+    path = sandbox_path(spec.path) if spec.path and sandbox else spec.path
+    table = sandbox_table(spec.table) if spec.table and sandbox else spec.table
     return open_sink(
-        path=sandbox_path(spec.path) if spec.path and sandbox else spec.path,
+        path=rejected_path(path) if path and rejected else path,
         duckdb=spec.duckdb,
-        table=sandbox_table(spec.table) if spec.table and sandbox else spec.table,
-        mode=spec.mode,
+        table=rejected_table(table) if table and rejected else table,
+        mode="replace" if rejected else spec.mode,
         key=pipeline.source.key,
         source_columns=schema.names,
         status_columns=[f"{step.name}_status" for step in pipeline.steps],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +14,7 @@ from opper_batch.errors import SourceError
 from opper_batch.ledger import Known, View
 from opper_batch.projection import Answer, Projected
 from opper_batch.report import Counts, failures_by_reason
+from opper_batch.runs.judging import publish_judged
 from opper_batch.runs.places import METADATA_TYPES, output_schema
 from opper_batch.runs.setting import Setting
 from opper_batch.seen import Numbers
@@ -102,9 +104,16 @@ class Projector:
 def publish(
     setting: Setting, view: View, *, run: int, told: Callable[[int], None] = lambda _: None
 ) -> Counts:
-    """Write the sink, all or nothing; without a sink only count. ``told`` hears how many rows are written."""
+    """Write the sink, all or nothing; without a sink only count. What fails a check goes beside the sink.
+
+    ``told`` hears how many rows are written.
+    """
     projector = Projector(setting, view, run=run)
     with view.snapshot():
+        if setting.pipeline.checks:
+            batches = _telling(projector, told)
+            verdicts, rejected = publish_judged(setting, projector.schema, batches)
+            return replace(projector.counts, checks=verdicts, rejected=rejected)
         if setting.sink is None:
             for _ in projector.batches():
                 told(projector.rows)
@@ -114,6 +123,12 @@ def publish(
                 writer.write(batch)
                 told(projector.rows)
     return projector.counts
+
+
+def _telling(projector: Projector, told: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+    for batch in projector.batches():
+        yield batch
+        told(projector.rows)
 
 
 def _columns(answers: Sequence[Answer], repeated: Sequence[bool], *, run: int) -> dict[str, pa.Array]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from opper_batch.calls import Step, prepare
+from opper_batch.checks import refuse_wrong
 from opper_batch.errors import DefinitionError
 from opper_batch.ledger import View, holds_something
 from opper_batch.pipeline import Pipeline, SinkSpec, SourceSpec
@@ -74,6 +75,7 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
     if sink is not None and writing:
         _refuse_own_source(sink, checked)
         sink.check(output_schema(checked.schema, pipeline))
+    refuse_wrong(pipeline.checks, output_schema(checked.schema, pipeline), folder=path.parent)
     check_rows(source, key=pipeline.source.key, steps=steps)
     return Setting(pipeline, source, checked, steps, sink, path, asked, bool(options.sandbox))
 

@@ -25,9 +25,26 @@ from opper_batch.sinks.files import FileSink, Format
 from opper_batch.sinks.folder import FolderSink
 from opper_batch.sinks.jsonl import JsonlFormat
 from opper_batch.sinks.parquet import ParquetFormat
-from opper_batch.sinks.places import artifacts_dir, sandbox_path, sandbox_table, suffix_of
+from opper_batch.sinks.places import (
+    artifacts_dir,
+    rejected_path,
+    rejected_table,
+    sandbox_path,
+    sandbox_table,
+    suffix_of,
+)
 
-__all__ = ["Mode", "Sink", "Writer", "artifacts_dir", "open_sink", "sandbox_path", "sandbox_table"]
+__all__ = [
+    "Mode",
+    "Sink",
+    "Writer",
+    "artifacts_dir",
+    "open_sink",
+    "rejected_path",
+    "rejected_table",
+    "sandbox_path",
+    "sandbox_table",
+]
 
 Mode = Literal["replace", "append", "upsert"]
 

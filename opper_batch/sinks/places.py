@@ -16,16 +16,34 @@ def suffix_of(path: str) -> str:
 
 def sandbox_path(path: str) -> str:
     """Where the sandbox writes instead: ``out/x.sandbox.parquet``, ``out/x.sandbox/``."""
-    if path.endswith("/"):
-        return path.rstrip("/") + ".sandbox/"
-    pure = PurePath(path)
-    return str(pure.with_name(f"{pure.stem}.sandbox{pure.suffix}"))
+    return _beside(path, "sandbox")
 
 
 def sandbox_table(table: str) -> str:
     """The table that the sandbox writes instead: ``main.tickets_sandbox``."""
+    return _table_beside(table, "sandbox")
+
+
+def rejected_path(path: str) -> str:
+    """Where a result goes that its checks hold back: ``out/x.rejected.parquet``, ``out/x.rejected/``."""
+    return _beside(path, "rejected")
+
+
+def rejected_table(table: str) -> str:
+    """The table for a result that its checks hold back: ``main.tickets_rejected``."""
+    return _table_beside(table, "rejected")
+
+
+def _beside(path: str, word: str) -> str:
+    if path.endswith("/"):
+        return path.rstrip("/") + f".{word}/"
+    pure = PurePath(path)
+    return str(pure.with_name(f"{pure.stem}.{word}{pure.suffix}"))
+
+
+def _table_beside(table: str, word: str) -> str:
     name = TableName.parse(table)
-    return str(TableName(name.schema, name.table + "_sandbox"))
+    return str(TableName(name.schema, f"{name.table}_{word}"))
 
 
 def artifacts_dir(target: str, table: str | None = None) -> Path:
