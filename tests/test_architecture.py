@@ -16,7 +16,7 @@ FLOORS = [
     {"records", "columns", "inputs", "pace", "budget", "seen"},
     {"protocol", "sources", "sinks", "ledger", "pipeline", "quotas"},
     {"client", "calls", "checks", "report", "sandbox"},
-    {"projection", "engines"},
+    {"comparison", "projection", "engines"},
     {"runs"},
     {"frames", "cli"},
     {"__init__"},

@@ -161,6 +161,8 @@ def test_the_json_of_a_run_is_one_flat_object_with_these_keys() -> None:
         "in_doubt",
         "sandbox",
         "failures",
+        "checks",
+        "rejected",
     ]
     assert said["rows"] == said["ok"] + said["failed"] + said["skipped"]
     assert said["retries"] == 20

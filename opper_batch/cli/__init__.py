@@ -15,6 +15,7 @@ from typing import NoReturn
 
 import click
 
+from opper_batch.cli.comparing import diff
 from opper_batch.cli.gateway import models, sandbox
 from opper_batch.cli.looking import export, failures, plan, report, status
 from opper_batch.cli.running import run
@@ -39,7 +40,7 @@ def commands() -> None:
     """
 
 
-for command in (run, plan, status, pause, resume, set_, export, report, failures, models, sandbox):
+for command in (run, plan, status, pause, resume, set_, diff, export, report, failures, models, sandbox):
     commands.add_command(command)
 
 

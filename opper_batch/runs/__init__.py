@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from opper_batch.runs.comparing import diff
     from opper_batch.runs.execution import Ended, execute
     from opper_batch.runs.inspect import Failure, export, failures
     from opper_batch.runs.options import Options, Progress
@@ -23,6 +24,7 @@ __all__ = [
     "Progress",
     "Status",
     "StepPlan",
+    "diff",
     "execute",
     "export",
     "failures",
@@ -33,6 +35,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "comparing": ["diff"],
     "execution": ["Ended", "execute"],
     "inspect": ["Failure", "export", "failures"],
     "options": ["Options", "Progress"],

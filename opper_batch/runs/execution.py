@@ -48,10 +48,12 @@ class Ended:
     setting: Setting
 
 
-def execute(pipeline: Pipeline, options: Options) -> Ended:
+def execute(pipeline: Pipeline, options: Options, *, sample: bool = False) -> Ended:
     """Call what is missing, then publish and report.
 
-    What is wrong before the first call is raised; what stops the run later is in ``Ended.error``.
+    A ``sample`` of the rows is no run of the pipeline: what it paid counts for the next one's cap, and the
+    report stays that of the last one. What is wrong before the first call is raised; what stops the run
+    later is in ``Ended.error``.
     """
     with ExitStack() as stack:
         options = stack.enter_context(_sandboxed(options))
@@ -66,7 +68,10 @@ def execute(pipeline: Pipeline, options: Options) -> Ended:
             counts, error = run.through()
         summary = run.summary(counts, error)
         ledger.finish(
-            exit_code=summary.exit, published=error is None, rows=summary.rows, summary=summary.as_json()
+            exit_code=summary.exit,
+            published=error is None and not sample,
+            rows=summary.rows,
+            summary={} if sample else summary.as_json(),
         )
         return Ended(summary, error, setting)
 

@@ -67,7 +67,7 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
     """
     pipeline = overridden(pipeline, options)
     path = ledger_path(pipeline.name, options)
-    source = _open_source(pipeline.source, options)
+    source = opened_source(pipeline.source, options)
     checked = source.check()
     asked = latest_origin(path, options) if looking else origin(options)
     steps = prepare(pipeline, checked.schema, source=source.name, origin=asked)
@@ -100,7 +100,8 @@ def _refuse_own_source(sink: Sink, checked: Checked) -> None:
             raise DefinitionError(f"the sink {sink.target} is where the source is read; write it elsewhere")
 
 
-def _open_source(spec: SourceSpec, options: Options) -> Source:
+def opened_source(spec: SourceSpec, options: Options) -> Source:
+    """The rows that are meant, of a spec that the options have overridden."""
     return open_source(
         path=spec.path,
         sql=spec.sql,

@@ -14,7 +14,7 @@ from program import Program
 
 import opper_batch as ob
 from opper_batch.errors import DefinitionError
-from opper_batch.runs import Options, execute
+from opper_batch.runs import Options, execute, report_of
 from opper_batch.sandbox import Sandbox, Script
 
 PASSES = {"name": "some", "sql": "SELECT count(*) FROM result", "min": 1}
@@ -103,7 +103,8 @@ def test_a_check_that_is_none_is_refused_when_it_is_loaded(check: dict[str, Any]
 def test_the_command_line_tells_the_numbers(here: Path, program: Program) -> None:
     Path("rows.csv").write_text("id,text\n1,a\n2,b\n")
     Path("tags.toml").write_text(
-        'name = "tags"\n[source]\npath = "rows.csv"\ntypes = {id = "INTEGER"}\n[[steps]]\nname = "tag"\n[steps.columns]\n'
+        'name = "tags"\n[source]\npath = "rows.csv"\ntypes = {id = "INTEGER"}\n'
+        '[[steps]]\nname = "tag"\n[steps.columns]\n'
         'tag = ["x", "y"]\n[sink]\npath = "t.parquet"\n'
         '[[checks]]\nname = "numbers"\nrange = "id"\nmin = 2\n'
     )
@@ -113,7 +114,7 @@ def test_the_command_line_tells_the_numbers(here: Path, program: Program) -> Non
     said = json.loads(ended.stdout)
     assert (said["exit"], said["output"], said["rejected"]) == (1, None, "t.sandbox.rejected.parquet")
     assert said["checks"] == [{"name": "numbers", "ok": False, "value": 1, "said": "1 row with id below 2"}]
-    assert "NOT OK  numbers" in program("report", "tags.toml", "--sandbox").stdout
+    assert "NOT OK  numbers" in str(report_of("tags", Options(sandbox=True)))
     exported = program("export", "tags.toml", "--sandbox")
     assert exported.returncode == 1
     assert "held back, the output is as it was: numbers: 1 row " in exported.stderr
