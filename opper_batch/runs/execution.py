@@ -10,9 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from math import inf
 from pathlib import Path
-from typing import Any
 
 from opper_batch.budget import Budget
 from opper_batch.calls import Asking, Policy, Step
@@ -26,12 +24,11 @@ from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
 from opper_batch.records import Call
 from opper_batch.report import Counts, Summary
-from opper_batch.runs.listening import Listening, Reading
 from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import Setting, resolve
-from opper_batch.runs.steering import Limits, Steering
+from opper_batch.runs.steering import Limits, Steering, UnderWay
 
 INTERRUPTED = 130
 PUBLISHING = "publish"  # what the progress calls writing the result
@@ -64,7 +61,7 @@ def execute(pipeline: Pipeline, options: Options, *, sample: bool = False) -> En
         ledger.begin(origin=setting.origin, options=options.said())
         commons = stack.enter_context(_commons(target, options))
         run = _Run(setting, options, target, ledger, view, commons)
-        with run.listening():
+        with run.steering.listening(setting.ledger_path, run=ledger.run):
             counts, error = run.through()
         summary = run.summary(counts, error)
         ledger.finish(
@@ -98,7 +95,7 @@ class _Run:
             ledger.run, options.retry_failed, options.refresh, since=_refreshing_since(view.runs())
         )
         limits = setting.pipeline.limits
-        allowed = _limits(setting, options)
+        allowed = Limits.of(limits, options)
         self._pace = Pace(
             concurrency=allowed.concurrency,
             requests_per_minute=allowed.rpm,
@@ -108,16 +105,7 @@ class _Run:
         )
         self._commons = commons
         self._budget = Budget(allowed.max_cost, paid=view.spent()[0])
-        self._steering = Steering(allowed, self._pace, self._budget)
-        self._at: tuple[Step, Asking, Client] | None = None
-        self._answered = 0  # in the steps before
-
-    def listening(self) -> Listening:
-        """Another terminal is heard, and told how it goes, for as long as this lasts."""
-        steering = self._steering
-        return Listening(
-            self._setting.ledger_path, heed=steering.heed, press=steering.press, standing=self._standing
-        )
+        self.steering = Steering(allowed, self._pace, self._budget)
 
     def through(self) -> tuple[Counts | None, BaseException | None]:
         """Every step's missing calls, then the result; gives what came of the rows, and what stopped it."""
@@ -162,16 +150,18 @@ class _Run:
             grace=self._options.grace,
             waiting=tell,
         )
-        self._at = step, asking, client
-        self._steering.begin(engine, client)
+        self.steering.begin(UnderWay(step.name, self._after(step), engine, client, asking))
         tell(now=True)
         with closing(engine.outcomes(asking.calls(self._questions(step, earlier, tell)))) as outcomes:
             for outcome in outcomes:
                 asking.ended(outcome.key)
                 tell()
         tell(now=True)
-        self._steering.end()
-        self._at, self._answered = None, self._answered + client.answered
+        self.steering.end()
+
+    def _after(self, step: Step) -> int:
+        """How many steps come after it."""
+        return len(self._setting.steps) - 1 - self._setting.steps.index(step)
 
     def _questions(
         self, step: Step, earlier: tuple[Step, ...], tell: Callable[[], None]
@@ -220,24 +210,6 @@ class _Run:
             return None
         return max(0.0, self._options.deadline - (time.monotonic() - self._started))
 
-    def _standing(self) -> tuple[dict[str, Any], Reading]:
-        """What others may know of it, read from another thread: numbers that are whole at any moment."""
-        pace, at = self._pace, self._at
-        rate = pace.learner.rate
-        said = {
-            "run": self._ledger.run,
-            "step": at[0].name if at else None,
-            "steps_after": len(self._setting.steps) - 1 - self._setting.steps.index(at[0]) if at else 0,
-            "in_flight": pace.in_flight,
-            "places": int(pace.places.open),
-            "limit_per_second": round(rate, 3) if rate < inf else None,
-            "gateway_pause": round(at[2].gate.paused_for, 1) if at else 0.0,
-            "paused": self._steering.wanted.paused,
-            "max_cost": self._steering.wanted.max_cost,
-        }
-        answered = self._answered + (at[2].answered if at else 0)
-        return said, Reading(at[0].name if at else "", answered, at[1].settled_rows if at else 0)
-
     def _tell(self, step: Step, asking: Asking, gate: Gate, began: float, *, now: bool = False) -> None:
         """How far it is, to the ledger and whoever listens; a few times a second unless ``now``."""
         if not now and time.monotonic() - self._told < _TELL_SECONDS:
@@ -270,19 +242,9 @@ class _Run:
                 in_flight=self._pace.in_flight,
                 paused=paused,
                 seconds=seconds,
-                held=self._steering.wanted.paused,
+                held=self.steering.wanted.paused,
             )
         )
-
-
-def _limits(setting: Setting, options: Options) -> Limits:
-    """What the options say, else what the pipeline does."""
-    said = setting.pipeline.limits
-    return Limits(
-        concurrency=options.concurrency or said.concurrency,
-        rpm=options.requests_per_minute or said.requests_per_minute,
-        max_cost=options.max_cost if options.max_cost is not None else said.max_cost,
-    )
 
 
 def _refreshing_since(runs: Sequence[RunRecord]) -> int | None:

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from math import inf
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from opper_batch.budget import Budget
+from opper_batch.calls import Asking
 from opper_batch.client import Client
 from opper_batch.engines import LocalEngine
 from opper_batch.errors import DefinitionError
 from opper_batch.pace import Pace
+from opper_batch.pipeline import LimitSpec
 from opper_batch.report import money
+from opper_batch.runs.listening import Listening, Reading
+from opper_batch.runs.options import Options
 from opper_batch.runs.wishes import settings
 
 
@@ -28,6 +34,25 @@ class Limits:
     max_cost: float | None = None
     paused: bool = False
 
+    @classmethod
+    def of(cls, spec: LimitSpec, options: Options) -> Limits:
+        """What the options say, else what the pipeline does."""
+        return cls(
+            concurrency=options.concurrency or spec.concurrency,
+            rpm=options.requests_per_minute or spec.requests_per_minute,
+            max_cost=options.max_cost if options.max_cost is not None else spec.max_cost,
+        )
+
+
+class UnderWay(NamedTuple):
+    """The step whose calls are made: its name, how many come after it, and who makes and counts them."""
+
+    step: str
+    after: int
+    engine: LocalEngine
+    client: Client
+    asking: Asking
+
 
 class Steering:
     """What is wanted of a run, and what of it has been carried out."""
@@ -37,21 +62,31 @@ class Steering:
         self._pace = pace
         self._budget = budget
         self._done = limits
-        self._step: tuple[LocalEngine, Client] | None = None
+        self._step: UnderWay | None = None
+        self._answered = 0  # in the steps before
 
-    def begin(self, engine: LocalEngine, client: Client) -> None:
+    def listening(self, ledger: Path, *, run: int) -> Listening:
+        """Another terminal is heard, and told how it goes, for as long as this lasts."""
+        return Listening(
+            ledger, heed=self.heed, press=self.press, standing=lambda: self._standing(run, self._step)
+        )
+
+    def begin(self, step: UnderWay) -> None:
         """Calls of another step are made from now on, with what is wanted."""
-        self._step = engine, client
+        self._step = step
         self._apply()
 
     def end(self) -> None:
         """No calls are made any more."""
-        self._step = None
+        step, self._step = self._step, None
+        if step is not None:
+            self._answered += step.client.answered
 
     def press(self) -> None:
         """Carry out what is wanted, as soon as there is somebody to do it."""
-        if self._step is not None and self.wanted != self._done:
-            self._step[0].soon(self._apply)
+        step = self._step
+        if step is not None and self.wanted != self._done:
+            step.engine.soon(self._apply)
 
     def heed(self, wish: Mapping[str, Any]) -> str:
         """Takes a wish, and says in a sentence what comes of it."""
@@ -71,10 +106,27 @@ class Steering:
             return
         self._budget.cap = wanted.max_cost
         self._pace.allow(concurrency=wanted.concurrency, requests_per_minute=wanted.rpm)
-        client = step[1]
-        client.gate.hold(wanted.paused)
-        client.progress.set()  # there may be money for a call that waits
+        step.client.gate.hold(wanted.paused)
+        step.client.progress.set()  # there may be money for a call that waits
         self._done = wanted
+
+    def _standing(self, run: int, at: UnderWay | None) -> tuple[dict[str, Any], Reading]:
+        """What others may know of it, read from another thread: numbers that are whole at any moment."""
+        rate = self._pace.learner.rate
+        said = {
+            "run": run,
+            "step": at.step if at else None,
+            "steps_after": at.after if at else 0,
+            "in_flight": self._pace.in_flight,
+            "places": int(self._pace.places.open),
+            "limit_per_second": round(rate, 3) if rate < inf else None,
+            "gateway_pause": round(at.client.gate.paused_for, 1) if at else 0.0,
+            "paused": self.wanted.paused,
+            "max_cost": self.wanted.max_cost,
+        }
+        if at is None:
+            return said, Reading("", self._answered, 0)
+        return said, Reading(at.step, self._answered + at.client.answered, at.asking.settled_rows)
 
 
 def _with(limits: Limits, wish: Mapping[str, Any]) -> Limits:
