@@ -146,7 +146,7 @@ def test_a_run_killed_while_it_was_paused_does_not_start_paused(
     running.wait()
     assert wishes_path(LEDGER).exists()
     assert look().state == "was killed; run again to go on", "what it said of itself is not believed"
-    assert execute(ob.load(tags), Options()).summary.exit == 0
+    assert execute(ob.load(tags), Options(deadline=20)).summary.exit == 0
 
 
 def test_the_commands_say_what_they_did_and_when_nothing_runs(going: Any, program: Program) -> None:
