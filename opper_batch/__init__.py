@@ -13,8 +13,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from opper_batch import namespace
+
 if TYPE_CHECKING:
     from opper_batch.columns import Column
+    from opper_batch.enriching import enrich
     from opper_batch.errors import (
         DefinitionError,
         MachineError,
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
         SinkError,
         SourceError,
     )
-    from opper_batch.frames import Run, export, plan, run
+    from opper_batch.frames import Run, export, plan, run, run_async
     from opper_batch.pipeline import Pipeline, load
     from opper_batch.runs import Options, Plan
     from opper_batch.sandbox import Sandbox, Script
@@ -44,16 +47,19 @@ __all__ = [
     "Script",
     "SinkError",
     "SourceError",
+    "enrich",
     "export",
     "load",
     "plan",
     "run",
+    "run_async",
 ]
 
 _HOMES = {
     "columns": ["Column"],
+    "enriching": ["enrich"],
     "errors": [name for name in __all__ if name.endswith("Error") or name in ("Refused", "RunStopped")],
-    "frames": ["Run", "export", "plan", "run"],
+    "frames": ["Run", "export", "plan", "run", "run_async"],
     "pipeline": ["Pipeline", "load"],
     "runs": ["Options", "Plan"],
     "sandbox": ["Sandbox", "Script"],
@@ -71,3 +77,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+namespace.register()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,8 +19,11 @@ from opper_batch.report import Counts, Summary
 from opper_batch.runs import Options, Plan, Progress, execute
 from opper_batch.runs import export as _export
 from opper_batch.runs import plan as _plan
+from opper_batch.runs.places import output_schema
 from opper_batch.runs.publish import Projector
 from opper_batch.runs.setting import Setting
+from opper_batch.shown import card
+from opper_batch.watching import watched
 
 if TYPE_CHECKING:
     import polars
@@ -45,9 +50,43 @@ class Run:
     @cached_property
     def table(self) -> pa.Table:
         """The whole result as Arrow."""
-        with self._setting.view() as view:
-            projector = Projector(self._setting, view, run=self.summary.run_id)
-            return pa.Table.from_batches(projector.batches(), projector.schema)
+        reader = self.reader()
+        return pa.Table.from_batches(reader, reader.schema)
+
+    def reader(self) -> pa.RecordBatchReader:
+        """The whole result, batch by batch, for what is too large to be held at once."""
+        schema = output_schema(self._setting.checked.schema, self._setting.pipeline)
+        return pa.RecordBatchReader.from_batches(schema, self._batches())
+
+    @cached_property
+    def failures(self) -> polars.DataFrame:
+        """The failed rows: number in the source (from 1), key columns, step, reason, trace and call key."""
+        import polars as pl
+
+        found = [
+            self.frame.select(
+                row=pl.int_range(1, pl.len() + 1, dtype=pl.Int64),
+                **{name: name for name in self._setting.pipeline.source.key if name not in _FAILURE},
+                step=pl.lit(step.name),
+                reason=f"{step.name}_error",
+                trace_uuid=f"{step.name}_trace_uuid",
+                call_key=f"{step.name}_key",
+            ).filter(self.frame[f"{step.name}_status"] == "failed")
+            for step in self._setting.steps
+        ]
+        return pl.concat(found).sort("row", maintain_order=True)
+
+    def sample(self, n: int = 5, *, seed: int = 0) -> polars.DataFrame:
+        """``n`` rows from anywhere in the result, in its order; the same ones for the same ``seed``."""
+        import polars as pl
+
+        rows = pl.int_range(self.frame.height, eager=True)
+        return self.frame[rows.sample(min(n, self.frame.height), seed=seed).sort()]
+
+    @property
+    def source_columns(self) -> tuple[str, ...]:
+        """The columns of the result that were there before."""
+        return tuple(self._setting.checked.schema.names)
 
     @property
     def counts(self) -> Counts:
@@ -58,8 +97,21 @@ class Run:
         """USD paid in this run, as far as the gateway said."""
         return self.summary.totals.cost
 
+    def _batches(self) -> Iterator[pa.RecordBatch]:
+        with self._setting.view() as view:
+            yield from Projector(self._setting, view, run=self.summary.run_id).batches()
+
     def __str__(self) -> str:
         return str(self.summary)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.summary.pipeline}: run {self.summary.run_id}", self.summary.as_json())
+
+
+_FAILURE = ("row", "step", "reason", "trace_uuid", "call_key")
 
 
 def run(
@@ -74,11 +126,56 @@ def run(
     ``sandbox`` True answers from an embedded gateway, synthetically; ``options`` are the fields of
     ``opper_batch.Options``. Failed rows do not raise: they are counted and say why. What stops the run
     raises (RunStopped, Refused, MachineError, KeyboardInterrupt) with all answers kept: run again to go on.
+    In a notebook a line shows how far it is, unless ``progress`` is told instead.
     """
-    ended = execute(_loaded(pipeline), _options(sandbox=sandbox, progress=progress, **options))
-    if ended.error is not None:
-        raise ended.error
-    return Run(ended.summary, ended.setting)
+    pipeline = _loaded(pipeline)
+    with watched(pipeline.name, progress) as told:
+        ended = execute(pipeline, _options(sandbox=sandbox, progress=told, **options))
+        if ended.error is not None:
+            raise ended.error
+        return Run(ended.summary, ended.setting)
+
+
+async def run_async(
+    pipeline: Pipeline | str | Path,
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Run:
+    """``run`` without blocking the event loop; ``progress`` is called on another thread.
+
+    When it is cancelled nothing more is sent, calls in flight have ``grace`` seconds to end, and all that was
+    answered is kept: run again to go on. A second cancellation does not wait for them.
+    """
+    pipeline = _loaded(pipeline)
+    cancelled = threading.Event()
+
+    def through() -> Run | None:
+        try:
+            return run(pipeline, progress=tell, **options)
+        except KeyboardInterrupt:
+            if not cancelled.is_set():
+                raise
+            return None  # it was ``tell``'s; let out, it would end the event loop
+
+    with watched(pipeline.name, progress) as told:
+
+        def tell(now: Progress) -> None:
+            if cancelled.is_set():
+                raise KeyboardInterrupt
+            if told is not None:
+                told(now)
+
+        running = asyncio.create_task(asyncio.to_thread(through))
+        try:
+            ended = await asyncio.shield(running)
+        except asyncio.CancelledError:
+            cancelled.set()
+            await asyncio.wait([running])
+            running.exception()  # looked at, since nobody else will
+            raise
+        assert ended is not None  # only a cancelled run has no end
+        return ended
 
 
 def plan(pipeline: Pipeline | str | Path, **options: Any) -> Plan:

@@ -8,6 +8,7 @@ from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
 from opper_batch.ledger import Totals
+from opper_batch.shown import card
 from opper_batch.text import printable, shortened
 
 if TYPE_CHECKING:  # whoever only looks does without the pipeline's definition
@@ -128,6 +129,12 @@ class Report:
 
     def __str__(self) -> str:
         return printable("\n".join(self._lines()))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.summary['pipeline']}: run {self.summary['run_id']}", self.as_json())
 
     def _lines(self) -> list[str]:
         said = self.summary

@@ -13,12 +13,15 @@ PACKAGE = Path(__file__).parents[1] / "opper_batch"
 
 FLOORS = [
     {"errors", "text"},
-    {"records", "columns", "inputs", "pace", "budget", "seen"},
+    {"shown", "records", "columns", "inputs", "pace", "budget", "seen"},
     {"protocol", "sources", "sinks", "ledger", "pipeline", "quotas"},
     {"client", "calls", "checks", "report", "sandbox"},
     {"comparison", "projection", "engines"},
     {"runs"},
+    {"watching"},
     {"frames", "cli"},
+    {"enriching"},
+    {"namespace"},
     {"__init__"},
 ]
 FLOOR = {part: number for number, floor in enumerate(FLOORS) for part in floor}
@@ -33,6 +36,8 @@ HOMES = {
     "rich": {"cli"},
     "starlette": {"sandbox"},
     "uvicorn": {"sandbox"},
+    "IPython": {"watching"},
+    "pandas": {"enriching"},
     "polars": {"frames", "sinks", "sources"},
 }
 FORBIDDEN_NAMES = {

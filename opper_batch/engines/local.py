@@ -146,7 +146,10 @@ class _Flight:
         """Send nothing more, and wait for what is in flight: at most ``grace`` seconds, or an interrupt."""
         try:
             self.soon(self._halt, None)
-            self._down.wait(grace)  # not join: a thread whose join was interrupted counts as ended
+            ends = time.monotonic() + grace
+            while (left := ends - time.monotonic()) > 0:  # in slices, for the same reason
+                if self._down.wait(min(left, _SLICE_SECONDS)):  # not join: interrupted, it counts as ended
+                    break
         finally:
             self.soon(self._cancel)
             self._thread.join(_LAST_SECONDS)

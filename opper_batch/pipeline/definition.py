@@ -23,6 +23,7 @@ from opper_batch.columns import Columns
 from opper_batch.errors import DefinitionError
 from opper_batch.pipeline.checks import CheckSpec
 from opper_batch.pipeline.sentences import sentence
+from opper_batch.shown import card
 
 METADATA = (
     "status",
@@ -100,6 +101,16 @@ class SourceSpec(_Frozen):
             raise ValueError(f"needs exactly one of path, sql, table; it has {' and '.join(given) or 'none'}")
         return self
 
+    @property
+    def described(self) -> str:
+        """Where the rows come from, in a few words; a table is told by its kind and not by what it holds."""
+        if self.table is not None:
+            return f"a {type(self.table).__module__.split('.')[0]} {type(self.table).__name__}"
+        return f"SQL {self.sql!r}" if self.sql is not None else repr(self.path)
+
+    def __repr__(self) -> str:
+        return f"SourceSpec({self.described})"
+
 
 class ModelSpec(_Frozen):
     """A model with its options, as the API takes it."""
@@ -169,6 +180,13 @@ class SinkSpec(_Frozen):
             raise ValueError(f"mode = {self.mode!r} needs a duckdb table; a file is always replaced whole")
         return self
 
+    @property
+    def described(self) -> str:
+        """Where the result goes, in a few words."""
+        return (
+            repr(self.path) if self.path is not None else f"{self.duckdb!r} table {self.table!r}, {self.mode}"
+        )
+
 
 class Pipeline(_Frozen):
     """A table, the columns that models fill for each of its rows, and where the result goes.
@@ -221,6 +239,28 @@ class Pipeline(_Frozen):
         if step.function:
             return step.function
         return self.name if len(self.steps) == 1 else f"{self.name}_{step.name}"
+
+    def __repr__(self) -> str:
+        parts = [repr(self.name), f"source={self.source.described}", f"steps={list(self.steps)}"]
+        return f"Pipeline({', '.join(parts)}{f', sink={self.sink.described}' if self.sink else ''})"
+
+    def _repr_html_(self) -> str:
+        limits = self.limits.model_dump(exclude_none=True)
+        sink = self.sink.described if self.sink else None
+        steps = [
+            {
+                "step": step.name,
+                "instructions": step.instructions,
+                "input": list(step.input or ["all columns"]),
+                "model": step.model_dump(include={"model"}, exclude_none=True).get("model"),
+                "columns": {
+                    column.name: str(column).removeprefix(f"{column.name} ") for column in step.columns
+                },
+            }
+            for step in self.steps
+        ]
+        source = {"source": self.source.described, "key": list(self.source.key)}
+        return card(f"pipeline {self.name}", {**source, "steps": steps, "limits": limits, "sink": sink})
 
 
 def _instead(name: str) -> str:

@@ -14,6 +14,7 @@ from opper_batch.report import duration, money
 from opper_batch.runs.options import Options
 from opper_batch.runs.setting import Setting, resolve
 from opper_batch.seen import Seen
+from opper_batch.shown import card
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,12 @@ class Plan:
         expected = f"{money(self.cost)}" if self.cost is not None else "not known before the first answers"
         lines.append(f"  in all: {_calls(self.calls)} to {self.gateway}, cost {expected}")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.pipeline}: what a run would do", self.as_json())
 
 
 def plan(pipeline: Pipeline, options: Options) -> Plan:

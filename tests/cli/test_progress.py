@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from opper_batch.cli.progress import Rate, line
 from opper_batch.runs import Progress
+from opper_batch.runs.telling import Rate, line
 
 BEGUN = Progress(
     step="triage",
