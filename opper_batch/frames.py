@@ -111,6 +111,7 @@ class Run:
         return card(f"{self.summary.pipeline}: run {self.summary.run_id}", self.summary.as_json())
 
 
+_SLICE_SECONDS = 0.25
 _FAILURE = ("row", "step", "reason", "trace_uuid", "call_key")
 
 
@@ -168,12 +169,16 @@ async def run_async(
 
         running = asyncio.create_task(asyncio.to_thread(through))
         try:
-            ended = await asyncio.shield(running)
+            # In slices: a kernel's interrupt cancels, but wakes nobody who waits.
+            while not running.done():
+                await asyncio.wait([running], timeout=_SLICE_SECONDS)
         except asyncio.CancelledError:
             cancelled.set()
-            await asyncio.wait([running])
+            while not running.done():
+                await asyncio.wait([running], timeout=_SLICE_SECONDS)
             running.exception()  # looked at, since nobody else will
             raise
+        ended = running.result()
         assert ended is not None  # only a cancelled run has no end
         return ended
 

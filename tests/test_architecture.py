@@ -18,9 +18,9 @@ FLOORS = [
     {"client", "calls", "checks", "report", "sandbox"},
     {"comparison", "projection", "engines"},
     {"runs"},
-    {"watching"},
+    {"recording", "watching"},
     {"frames", "cli"},
-    {"enriching"},
+    {"enriching", "testing"},
     {"namespace"},
     {"__init__"},
 ]
@@ -38,6 +38,7 @@ HOMES = {
     "uvicorn": {"sandbox"},
     "IPython": {"watching"},
     "pandas": {"enriching"},
+    "pytest": {"testing"},
     "polars": {"frames", "sinks", "sources"},
 }
 FORBIDDEN_NAMES = {
