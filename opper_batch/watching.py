@@ -66,7 +66,8 @@ class _Display:
         from IPython.display import display
 
         assert self._last is not None
-        text = printable(f"{self._name} · {self._last.step}: {said}")
+        step = self._last.step
+        text = printable(f"{self._name}{f' · {step}' if step != self._name else ''}: {said}")
         bundle = {"text/plain": text, "text/html": _html(self._last, text)}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
