@@ -122,7 +122,7 @@ class Recording:
                 recorded = Recorded(prompts[line["call_of"]], line["row"], line["input"], outcome)
                 recording.calls[outcome.key] = recorded
         except FileNotFoundError:
-            raise DefinitionError(f"there is no recording at {path}; record one") from None
+            raise DefinitionError(f"there is no recording at {path}") from None
         except (ValueError, KeyError, TypeError):
             raise DefinitionError(f"{path} is no recording of this version; record it again") from None
         return recording

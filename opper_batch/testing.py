@@ -64,7 +64,8 @@ def replaying(path: str | Path) -> Iterator[None]:
         try:
             return replay(pipeline, options, kept, state=state)
         except NotRecorded as error:
-            pytest.fail(f"{error}\n{_remedy(Path(path))}", pytrace=False)
+            missing = str(error)
+        pytest.fail(f"{missing}\n{_remedy(Path(path))}", pytrace=False)
 
     with _in_place_of(execute):
         yield
@@ -97,11 +98,12 @@ def _read(path: Path) -> Recording:
     try:
         return Recording.read(path)
     except DefinitionError as error:
-        pytest.fail(f"{error}: {_remedy(path)}", pytrace=False)
+        unreadable = str(error)
+    pytest.fail(f"{unreadable}\n{_remedy(path)}", pytrace=False)
 
 
 def _remedy(path: Path) -> str:
-    return f"to record {path} anew: OPPER_API_KEY=… pytest --opper-record, with this test's name"
+    return f"to record {path} anew, with OPPER_API_KEY set: pytest --opper-record and the test's name"
 
 
 @contextmanager

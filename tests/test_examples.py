@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import duckdb
 import polars
 import pytest
+from program import KEY
 
 import opper_batch as ob
 from opper_batch.cli import commands
@@ -47,13 +51,47 @@ def test_a_pydantic_model_gives_the_columns(examples: Path) -> None:
 
 
 def test_the_readmes_python_runs(here: Path) -> None:
-    (source,) = blocks("python")
     names: dict[str, Any] = {}
-    exec(compile(source, "README.md", "exec"), names)
+    for part in ("ob.plan(pipeline", "ob.enrich("):
+        (source,) = [block for block in blocks("python") if part in block]
+        exec(compile(source, "README.md", "exec"), names)
+    assert set(names["moods"]["mood"]) <= {"calm", "annoyed", "furious"}
+    assert names["languages"]["tongue_status"].to_list() == ["ok", "ok"]
     frame = names["run"].frame
     assert frame["id"].to_list() == [1, 2]
     assert set(frame["sentiment"]) <= {"good", "mixed", "bad"}
     assert frame.schema["refund"] == polars.Decimal(10, 2)
+
+
+def test_the_readmes_test_is_recorded_once_and_replayed_without_a_key(
+    examples: Path, gateway: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for block in blocks("python"):
+        if match := re.match(r"# (\w+\.py)\n", block):
+            Path(match[1]).write_text(block)
+    sandbox = gateway()
+    assert "1 passed" in pytested("--opper-record")
+    sandbox.stop()
+    monkeypatch.delenv("OPPER_API_KEY")
+    monkeypatch.delenv("OPPER_BASE_URL")
+    shutil.rmtree(".opper_batch")
+    assert "1 passed" in pytested()
+    (recording,) = Path("recordings").iterdir()
+    assert f"`recordings/{recording.name}`" in README
+    assert KEY not in recording.read_text()
+    tickets = Path("sample_data/support_tickets.csv")
+    tickets.write_text(tickets.read_text().replace("mate the coupon", "mate, the coupon"))
+    said = pytested()
+    assert "1 failed" in said
+    (example,) = re.findall(r"^ticket_triage, row .* not recorded; .*$", README, re.MULTILINE)
+    assert example in said
+    assert f"to record {recording.absolute()} anew" in said
+
+
+def pytested(*options: str) -> str:
+    """What pytest says in the working directory, as a user's CI would run it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100).stdout
 
 
 def test_the_readmes_pipeline_file_is_one(examples: Path) -> None:

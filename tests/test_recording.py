@@ -161,3 +161,9 @@ def test_a_file_that_is_no_recording_says_so(here: Path, content: str) -> None:
     Path("x.jsonl").write_text(content)
     with pytest.raises(ob.DefinitionError, match=r"x\.jsonl is no recording"):
         Recording.read(Path("x.jsonl"))
+
+
+def test_a_recording_that_is_not_there_says_how_to_make_one(here: Path) -> None:
+    said = r"(?s)no recording at x\.jsonl.*pytest --opper-record"
+    with pytest.raises(pytest.fail.Exception, match=said), replaying("x.jsonl"):
+        pass
