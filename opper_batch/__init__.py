@@ -68,6 +68,8 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "testing":  # a module for users' tests, not in the list: it needs pytest
+        return import_module("opper_batch.testing")
     if name not in _MODULES:
         raise AttributeError(f"module 'opper_batch' has no attribute {name!r}")
     value = getattr(import_module(f"opper_batch.{_MODULES[name]}"), name)

@@ -34,7 +34,7 @@ def enrich(
     input: str | Sequence[str] | None = None,
     model: Any = None,
     name: str = NAME,
-    key: Sequence[str] = (),
+    key: str | Sequence[str] = (),
     **options: Any,
 ) -> T:
     """``table`` with the ``columns`` that a model fills for each row, and what each row cost, in its order.
@@ -42,33 +42,44 @@ def enrich(
     A polars DataFrame or LazyFrame, pandas DataFrame, pyarrow Table, RecordBatch or RecordBatchReader, or a
     DuckDB relation comes back as what it is; anything else with ``__arrow_c_stream__`` as a pyarrow Table.
     ``input`` names the columns that are sent, all without it. ``name`` is that of pipeline and step: its
-    ledger, and how its metadata columns begin. ``options`` are those of ``opper_batch.run``. The calls are
-    made now, for a LazyFrame too. Raises as ``run`` does; a second time, only what is missing is asked.
+    ledger, and how its metadata columns begin; two that run at the same time need two. ``options`` are
+    those of ``opper_batch.run``. The calls are made now, for a LazyFrame too. Raises as ``run`` does; a
+    second time, only what is missing is asked.
     """
     fields = {"columns": columns, "instructions": instructions, "input": input, "model": model}
     step = {"name": name, **{field: value for field, value in fields.items() if value is not None}}
     return mapped(table, step, key=key, **options)
 
 
-def mapped(table: T, step: Mapping[str, Any] | StepSpec, *, key: Sequence[str] = (), **options: Any) -> T:
+def mapped(
+    table: T, step: Mapping[str, Any] | StepSpec, *, key: str | Sequence[str] = (), **options: Any
+) -> T:
     """``enrich`` with a step as pipelines have it; without a name it is called ``enrich``."""
-    pipeline = Pipeline(
-        name=step.name if isinstance(step, StepSpec) else step.get("name", NAME),
-        source={"table": table, "key": tuple(key)},
-        steps=[step if isinstance(step, StepSpec) else _spelled(step)],
-    )
     for option in ("source", "sink"):
         if options.get(option) is not None:
             raise DefinitionError(f"there is no option {option!r} here: a table goes in and comes back")
+    spelled = _spelled(step)
+    name = spelled.name if isinstance(spelled, StepSpec) else spelled["name"]
+    pipeline = Pipeline(name=name, source={"table": table, "key": _names(key)}, steps=[spelled])
     returned: T = _like(table, run(pipeline, **options))
     return returned
 
 
-def _spelled(step: Mapping[str, Any]) -> dict[str, Any]:
+def _spelled(step: object) -> dict[str, Any] | StepSpec:
+    if isinstance(step, StepSpec):
+        return step
+    if not isinstance(step, Mapping):
+        kind = type(step).__name__
+        raise DefinitionError(f'a step is a dict such as {{"columns": {{"good": "BOOLEAN"}}}}, not {kind}')
     spelled = {"name": NAME, **step}
-    if isinstance(spelled.get("input"), str):
-        spelled["input"] = (spelled["input"],)
+    if "input" in step:
+        spelled["input"] = _names(step["input"])
     return spelled
+
+
+def _names(names: Any) -> Any:
+    """One name may be given as it is."""
+    return (names,) if isinstance(names, str) else names
 
 
 def _like(table: Any, run: Run) -> Any:

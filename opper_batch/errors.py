@@ -35,6 +35,11 @@ class OpperBatchError(Exception):
         super().__init__(message)
         self.message = message
 
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the sentence alone. A traceback through this package would not say more."""
+        said = "".join(char if char.isprintable() else repr(char)[1:-1] for char in self.message)
+        return [f"{type(self).__name__}: {said}"]
+
 
 class DefinitionError(OpperBatchError):
     """The pipeline, a column, or an option is not right; says where. Nothing was called."""

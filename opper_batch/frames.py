@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from opper_batch.errors import DefinitionError
+from opper_batch.errors import DefinitionError, OpperBatchError
 from opper_batch.pipeline import Pipeline, load
 from opper_batch.report import Counts, Summary
 from opper_batch.runs import Options, Plan, Progress, execute
@@ -132,6 +132,8 @@ def run(
     pipeline = _loaded(pipeline)
     with watched(pipeline.name, progress) as told:
         ended = execute(pipeline, _options(sandbox=sandbox, progress=told, **options))
+        if isinstance(ended.error, OpperBatchError | KeyboardInterrupt):
+            raise ended.error.with_traceback(None)  # where in this package says nothing to who reads it
         if ended.error is not None:
             raise ended.error
         return Run(ended.summary, ended.setting)

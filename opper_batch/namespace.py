@@ -26,7 +26,7 @@ class Opper(Generic[F]):
     def __init__(self, frame: F) -> None:
         self._frame = frame
 
-    def map(self, step: Mapping[str, Any] | StepSpec, *, key: Sequence[str] = (), **options: Any) -> F:
+    def map(self, step: Mapping[str, Any] | StepSpec, *, key: str | Sequence[str] = (), **options: Any) -> F:
         """The frame with the step's columns, and what each row cost.
 
         ``step`` is one as pipelines have it: ``{"columns": …, "instructions": …, "input": …}``, or a loaded

@@ -129,6 +129,12 @@ def test_mistakes_are_told_in_a_sentence(ask: Any) -> None:
         ask(reviews(), max_costs=1)
     with pytest.raises(ob.DefinitionError, match="give the new one another name"):
         ask(ask(reviews()))
+    with pytest.raises(ob.DefinitionError, match=r"a step is a dict such as .*, not Pipeline"):
+        reviews().opper.map(
+            ob.Pipeline(name="p", source={"path": "x"}, steps=[{"name": "s", "columns": COLUMNS}])
+        )
+    with pytest.raises(ob.SourceError, match="has no column 'identity'"):
+        ask(reviews(), key="identity")
     with pytest.raises(ob.DefinitionError, match=r"a source table cannot be a 'builtins\.list'"):
         ask([1, 2])
 

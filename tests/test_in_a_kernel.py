@@ -87,6 +87,9 @@ def test_an_interrupted_cell_drains_and_goes_on_when_it_is_run_again(kernel: Ker
         assert kernel.value("len(sandbox.journal.calls)") - before == ROWS
         assert kernel.value("[run.counts.ok, run.counts.cached, run.summary.in_doubt]") == [ROWS, asked, 0]
 
+    (error,) = kernel("ob.run(pipeline('plain'), concurrency=0)")
+    assert error["traceback"] == ["DefinitionError: concurrency = 0: must be above 0"]
+
 
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebooks_run_from_where_they_lie_and_are_kept_without_outputs(examples: Path, path: Path) -> None:

@@ -68,5 +68,10 @@ def test_the_help_of_the_command_line_loads_nothing_heavy() -> None:
         assert loaded_after(code) == set(), arguments
 
 
+def test_the_module_for_users_tests_is_at_hand_without_being_loaded() -> None:
+    assert callable(ob.testing.replaying)
+    assert loaded_after("import opper_batch as ob; ob.testing") >= {"pyarrow"}
+
+
 def test_the_package_is_typed() -> None:
     assert (Path(ob.__file__).parent / "py.typed").is_file()

@@ -66,6 +66,15 @@ def test_what_was_recorded_comes_back_to_the_cell_without_a_gateway(recorded: tu
     assert again.cost > 0
 
 
+def test_the_sandbox_is_recorded_as_the_sandbox(here: Path) -> None:
+    with recording("x.jsonl"):
+        run = ob.run(reviews(), sandbox=True)
+    with replaying("x.jsonl"):
+        assert_frame_equal(ob.run(reviews(), sandbox=True).frame, run.frame)
+    with replaying("x.jsonl"), pytest.raises(pytest.fail.Exception, match="recorded of sandbox"):
+        ob.run(reviews())
+
+
 def test_a_second_run_in_a_test_calls_nothing_as_it_would(recorded: tuple[Path, ob.Run]) -> None:
     with replaying(recorded[0]):
         assert ob.run(reviews()).summary.totals.calls == 4
