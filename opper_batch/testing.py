@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,8 +40,8 @@ def recording(path: str | Path) -> Iterator[None]:
     """
     real, kept = runs.execute, Recording()
 
-    def execute(pipeline: Pipeline, options: Options) -> Ended:
-        ended = real(pipeline, options)
+    def execute(pipeline: Pipeline, options: Options, **how: Any) -> Ended:
+        ended = real(pipeline, options, **how)
         if ended.error is None:
             kept.add(ended)
         return ended
@@ -60,7 +61,7 @@ def replaying(path: str | Path) -> Iterator[None]:
     state = Path(tempfile.mkdtemp(prefix="opper-batch-"))
     atexit.register(shutil.rmtree, state, ignore_errors=True)  # results may be looked at after the block
 
-    def execute(pipeline: Pipeline, options: Options) -> Ended:
+    def execute(pipeline: Pipeline, options: Options, **how: Any) -> Ended:
         try:
             return replay(pipeline, options, kept, state=state)
         except NotRecorded as error:
@@ -107,7 +108,7 @@ def _remedy(path: Path) -> str:
 
 
 @contextmanager
-def _in_place_of(execute: Callable[[Pipeline, Options], Ended]) -> Iterator[None]:
+def _in_place_of(execute: Callable[..., Ended]) -> Iterator[None]:
     """For a while what runs pipelines, from notebooks and from the command line's own code."""
     before = runs.execute
     for home in (runs, frames):
