@@ -86,10 +86,9 @@ def _like(table: Any, run: Run) -> Any:
     """The run's result as the kind of table that ``table`` is."""
     module, kind = type(table).__module__.split(".")[0], type(table).__name__
     if (module, kind) == ("polars", "DataFrame"):
-        return table.head(run.counts.rows).hstack(run.frame[_new(run)])
+        return run.frame
     if (module, kind) == ("polars", "LazyFrame"):
-        # Arrow knows fewer types than polars: a categorical column has come back as another kind of it.
-        return run.frame.cast(dict(table.collect_schema())).lazy()
+        return run.frame.lazy()
     if (module, kind) == ("pandas", "DataFrame"):
         return _like_pandas(table, run)
     if module in ("duckdb", "_duckdb"):
@@ -102,11 +101,6 @@ def _like(table: Any, run: Run) -> Any:
     return run.table
 
 
-def _new(run: Run) -> list[str]:
-    """The columns that the run has added."""
-    return [name for name in run.table.schema.names if name not in run.source_columns]
-
-
 def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks else pa.array([], column.type)
 
@@ -115,7 +109,7 @@ def _like_pandas(frame: Any, run: Run) -> Any:
     """Its index is kept. The new columns have Arrow's types: pandas' own make floats of whole numbers."""
     import pandas
 
-    new = run.table.select(_new(run)).to_pandas(types_mapper=pandas.ArrowDtype)
+    new = run.table.drop(list(run.source_columns)).to_pandas(types_mapper=pandas.ArrowDtype)
     rows = frame.head(run.counts.rows)
     return pandas.concat([rows, new.set_axis(rows.index)], axis="columns")
 
