@@ -6,6 +6,7 @@ import datetime as dt
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
@@ -83,6 +84,16 @@ def test_arrow_comes_back_as_the_kind_that_went_in(ask: Any) -> None:
     assert isinstance(reader, pa.RecordBatchReader)
     assert reader.read_all().equals(ask(table))
     assert ask(table.slice(0, 0)).num_rows == 0
+
+
+def test_a_reader_is_read_by_whichever_thread_comes(ask: Any) -> None:
+    table = pa.table({"id": range(100), "text": ["the same"] * 100})
+    relation = duckdb.from_arrow(ask(table.to_reader(), input="text"))
+    assert relation.aggregate("count(*), count(DISTINCT mood), max(id)").fetchall() == [(100, 1, 99)]
+    begun = ask(table.to_reader(), input="text")
+    first = begun.read_next_batch().num_rows
+    with ThreadPoolExecutor(1) as thread:
+        assert first + thread.submit(begun.read_all).result().num_rows == 100
 
 
 def test_a_relation_stays_on_its_connection(ask: Any) -> None:

@@ -306,7 +306,10 @@ def _connect(path: Path) -> sqlite3.Connection:
     none_yet = MachineError(f"there is no ledger at {path} yet; run the pipeline first")
     if not holds_something(path):
         raise none_yet
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    # One thread reads at a time, but not always the same one: so it is with a result's stream.
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+    )
     try:
         if not format_of(connection, path):
             raise none_yet
