@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         SinkError,
         SourceError,
     )
-    from opper_batch.frames import Run, export, plan, run, run_async
+    from opper_batch.frames import Run, diff, export, plan, run, run_async
     from opper_batch.pipeline import Pipeline, load
     from opper_batch.runs import Options, Plan
     from opper_batch.sandbox import Sandbox, Script
@@ -47,6 +47,7 @@ __all__ = [
     "Script",
     "SinkError",
     "SourceError",
+    "diff",
     "enrich",
     "export",
     "load",
@@ -59,7 +60,7 @@ _HOMES = {
     "columns": ["Column"],
     "enriching": ["enrich"],
     "errors": [name for name in __all__ if name.endswith("Error") or name in ("Refused", "RunStopped")],
-    "frames": ["Run", "export", "plan", "run", "run_async"],
+    "frames": ["Run", "diff", "export", "plan", "run", "run_async"],
     "pipeline": ["Pipeline", "load"],
     "runs": ["Options", "Plan"],
     "sandbox": ["Sandbox", "Script"],

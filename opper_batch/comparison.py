@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from opper_batch.report import money
+from opper_batch.shown import card
 from opper_batch.text import printable, shortened
 
 _SHOWN = 20  # changed rows in the text; JSON has all
@@ -132,6 +133,12 @@ class Comparison:
 
     def __str__(self) -> str:
         return printable("\n".join(self._lines()))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        return card(f"{self.a.name} (a) against {self.b.name} (b)", self.as_json())
 
     def _agreement(self, name: str, changes: Sequence[tuple[int, Mapping[str, Any]]]) -> dict[str, Any]:
         changed = sum(name in values for _, values in changes)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from opper_batch.comparison import Comparison
 from opper_batch.errors import DefinitionError, OpperBatchError
 from opper_batch.pipeline import Pipeline, load
 from opper_batch.report import Counts, Summary
 from opper_batch.runs import Options, Plan, Progress, execute
+from opper_batch.runs import diff as _diff
 from opper_batch.runs import export as _export
 from opper_batch.runs import plan as _plan
 from opper_batch.runs.places import output_schema
@@ -188,6 +190,23 @@ async def run_async(
 def plan(pipeline: Pipeline | str | Path, **options: Any) -> Plan:
     """What ``run`` with the same options would do: rows, calls, cost. Sends nothing."""
     return _plan(_loaded(pipeline), _options(**options))
+
+
+def diff(
+    a: Pipeline | str | Path,
+    b: Pipeline | str | Path,
+    *,
+    sample: int = 200,
+    progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Comparison:
+    """How the answers of two pipelines differ over ``sample`` rows, chosen evenly over their one source.
+
+    What is known is not called again; what is missing is called, and kept. ``max_cost`` is for each of them.
+    """
+    pipelines = _loaded(a), _loaded(b)
+    with watched("diff", progress) as told:
+        return _diff(*pipelines, _options(progress=told, **options), sample=sample)
 
 
 def export(pipeline: Pipeline | str | Path, **options: Any) -> Summary:

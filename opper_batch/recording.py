@@ -156,8 +156,8 @@ def replay(pipeline: Pipeline, options: Options, recording: Recording, *, state:
             counts=counts,
             totals=view.totals(run=ledger.run),
             seconds=time.monotonic() - started,
-            output=setting.sink.target if setting.sink else None,
-            exit=0 if options.allows(counts.failed, counts.rows) else 1,
+            output=setting.sink.target if setting.sink and not counts.held_back else None,
+            exit=0 if options.allows(counts.failed, counts.rows) and not counts.held_back else 1,
             sandbox=setting.sandbox,
         )
         ledger.finish(exit_code=summary.exit, published=True, rows=counts.rows, summary=summary.as_json())

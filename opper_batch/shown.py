@@ -14,6 +14,7 @@ from typing import Any
 from opper_batch.text import printable
 
 _LONGEST = 120  # beyond it a text waits behind a click
+_MOST = 20  # entries of a list
 _CELL = "text-align:left;vertical-align:top;padding:2px 10px;border-bottom:1px solid rgba(128,128,128,.35)"
 
 
@@ -47,6 +48,8 @@ def _value(name: str, value: Any) -> str:
 
 
 def _listed(name: str, values: Sequence[Any]) -> str:
+    if len(values) > _MOST:
+        return f"{_listed(name, values[:_MOST])}and {len(values) - _MOST:,} more"
     if all(isinstance(value, Mapping) for value in values):
         return "".join(_entries(value) for value in values)
     if all(isinstance(value, str) for value in values):

@@ -127,6 +127,18 @@ def test_a_sample_is_the_same_for_the_same_seed_and_in_order(here: Path) -> None
     assert run.failures.is_empty()
 
 
+def test_two_prompts_are_compared_and_the_comparison_shows_itself(here: Path) -> None:
+    first = pipeline()
+    changed = first.steps[0].model_copy(update={"instructions": "Look twice."})
+    second = first.model_copy(update={"steps": (changed,)})
+    ob.run(first, sandbox=True)
+    found = ob.diff(first, second, sample=10, sandbox=True)
+    assert found.compared == 10
+    assert (found.a.calls, found.b.calls) == (0, 10)
+    assert repr(found) == str(found)
+    assert "<td" in found._repr_html_()
+
+
 def test_the_reader_is_the_table_batch_by_batch(here: Path) -> None:
     run = ob.run(pipeline(), sandbox=True)
     assert run.reader().read_all().equals(run.table)

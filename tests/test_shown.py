@@ -55,6 +55,13 @@ def test_names_and_values_are_escaped_wherever_they_stand() -> None:
     assert "&lt;script&gt;" in page
 
 
+def test_a_long_list_is_cut_and_counted() -> None:
+    page = card("x", {"changed": [{"row": number} for number in range(500)]})
+    assert page.count("<th") == 21
+    assert "and 480 more" in page
+    assert harmless(page)
+
+
 def test_numbers_are_written_for_people_and_what_is_not_known_is_left_out() -> None:
     page = card("x", {"rows": 12000, "cost": 0.0000123, "seconds": 1.23456, "sandbox": True, "output": None})
     for said in ("12,000", "$0.0000123", "1.235", "yes"):
