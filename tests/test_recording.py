@@ -66,6 +66,17 @@ def test_what_was_recorded_comes_back_to_the_cell_without_a_gateway(recorded: tu
     assert again.cost > 0
 
 
+def test_a_pipelines_checks_are_made_of_the_replayed_result(recorded: tuple[Path, ob.Run]) -> None:
+    pipeline = reviews()
+    fields = {name: getattr(pipeline, name) for name in ("name", "source", "steps")}
+    check = {"name": "none", "sql": "SELECT count(*) FROM result", "max": 0}
+    with replaying(recorded[0]):
+        run = ob.run(ob.Pipeline(**fields, checks=[check], sink={"path": "out.parquet"}))
+    assert run.counts.held_back
+    assert (run.summary.exit, run.summary.output) == (1, None)
+    assert Path("out.rejected.parquet").exists()
+
+
 def test_the_sandbox_is_recorded_as_the_sandbox(here: Path) -> None:
     with recording("x.jsonl"):
         run = ob.run(reviews(), sandbox=True)
