@@ -23,11 +23,12 @@ def card(title: str, numbers: Mapping[str, Any]) -> str:
     return f'<div style="overflow-x:auto"><strong>{_safe(title)}</strong>{_entries(numbers)}</div>'
 
 
-def _entries(numbers: Mapping[str, Any]) -> str:
+def _entries(numbers: Mapping[str, Any], within: str = "") -> str:
+    """``within`` is the name of what they are parts of: the parts of a cost are costs."""
     rows = [
-        f"<tr>{_cell('th', _safe(name))}{_cell('td', _value(name, value))}</tr>"
+        f"<tr>{_cell('th', _safe(str(name)))}{_cell('td', _value(f'{within}.{name}', value))}</tr>"
         for name, value in numbers.items()
-        if value is not None and value != [] and value != {}
+        if value is not None and value not in ([], (), {})
     ]
     return f'<table style="border-collapse:collapse;margin:2px 0">{"".join(rows)}</table>'
 
@@ -40,7 +41,7 @@ def _value(name: str, value: Any) -> str:
     if name.endswith("schema"):  # a document, to be read as one
         return _long(json.dumps(value, indent=2, ensure_ascii=False, default=str))
     if isinstance(value, Mapping):
-        return _entries({str(key): entry for key, entry in value.items()})
+        return _entries(value, name)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return _listed(name, value)
     text = _text(name, value)

@@ -69,6 +69,11 @@ def test_numbers_are_written_for_people_and_what_is_not_known_is_left_out() -> N
     assert "output" not in page
 
 
+def test_the_parts_of_a_cost_are_costs() -> None:
+    assert ">$0.25<" in card("x", {"cost": {"low": 0.25, "high": None}, "seconds": {"low": 2.5}, "no": ()})
+    assert ">2.5<" in card("x", {"seconds": {"low": 2.5}})
+
+
 def test_pipeline_plan_run_and_report_show_themselves(here: Path) -> None:
     frame = polars.DataFrame({"id": [1, 2], "text": [HOSTILE, "b"]})
     step = {
