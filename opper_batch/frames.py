@@ -17,7 +17,7 @@ from opper_batch.comparison import Comparison
 from opper_batch.errors import DefinitionError, OpperBatchError
 from opper_batch.pipeline import Pipeline, load
 from opper_batch.report import Counts, Summary
-from opper_batch.runs import Options, Plan, Progress, execute
+from opper_batch.runs import Options, Plan, Progress, ask_pilot, execute
 from opper_batch.runs import diff as _diff
 from opper_batch.runs import export as _export
 from opper_batch.runs import plan as _plan
@@ -187,9 +187,15 @@ async def run_async(
         return ended
 
 
-def plan(pipeline: Pipeline | str | Path, **options: Any) -> Plan:
-    """What ``run`` with the same options would do: rows, calls, cost. Sends nothing."""
-    return _plan(_loaded(pipeline), _options(**options))
+def plan(pipeline: Pipeline | str | Path, *, pilot: int | None = None, **options: Any) -> Plan:
+    """What ``run`` with the same options would do: rows, calls, cost and time with their ranges.
+
+    Calls nothing, unless ``pilot`` is a number of rows that are really called first, and kept.
+    """
+    pipeline = _loaded(pipeline)
+    if pilot is not None:
+        ask_pilot(pipeline, _options(**options), pilot)
+    return _plan(pipeline, _options(**options))
 
 
 def diff(

@@ -41,6 +41,12 @@ class Projected:
         """What ``step`` asks of each row; None where a step that it needs has no answer."""
         return step.questions(self.batch, self._ready(step), first_row=self.first_row)
 
+    def waiting_lengths(self, step: Step) -> list[int]:
+        """How long the inputs of the rows are that ``questions`` has none for, as far as they are known."""
+        ready = self._ready(step)
+        everything = step.questions(self.batch, [True] * len(ready), first_row=self.first_row)
+        return [len(call.input) for call, its in zip(everything, ready, strict=True) if call and not its]
+
     def join(self, step: Step, view: View) -> None:
         """Add the step's columns as the ledger has them."""
         keys = step.keys(self.batch, self._ready(step), first_row=self.first_row)

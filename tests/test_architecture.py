@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "opper_batch"
 
 FLOORS = [
     {"errors", "text"},
-    {"shown", "records", "columns", "inputs", "pace", "budget", "seen"},
+    {"shown", "records", "columns", "inputs", "pace", "budget", "seen", "forecast", "lint"},
     {"protocol", "sources", "sinks", "ledger", "pipeline", "quotas"},
     {"client", "calls", "checks", "report", "sandbox"},
     {"comparison", "projection", "engines"},

@@ -17,7 +17,8 @@ import click
 
 from opper_batch.cli.comparing import diff
 from opper_batch.cli.gateway import models, sandbox
-from opper_batch.cli.looking import export, failures, plan, report, status
+from opper_batch.cli.looking import export, failures, report, status
+from opper_batch.cli.planning import plan
 from opper_batch.cli.running import run
 from opper_batch.cli.signals import listen
 from opper_batch.cli.steering import pause, resume, set_

@@ -1,4 +1,4 @@
-"""The commands that look and never call: plan, status, export, report, failures."""
+"""The commands that look and never call: status, export, report, failures."""
 
 from __future__ import annotations
 
@@ -15,32 +15,6 @@ from opper_batch.text import printable
 
 if TYPE_CHECKING:
     from opper_batch.runs import Status
-
-
-@click.command()
-@pipeline_argument
-@place_options
-@sink_option
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most.")
-@click.option("--retry-failed/--no-retry-failed", default=True, help="Ask failed rows again.")
-@click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
-@json_option
-def plan(path: str, as_json: bool, **options: Any) -> None:
-    """Show what run would do: rows, calls, cost, the schema and the first request. Sends nothing."""
-    from opper_batch.runs import Options
-    from opper_batch.runs import plan as planned
-
-    found = planned(load(path), Options(**options))
-    if as_json:
-        click.echo(json.dumps(found.as_json()))
-        return
-    click.echo(str(found))
-    for step in found.steps:
-        click.echo(f"\nstep {step.step}: output_schema as sent")
-        click.echo(json.dumps(step.output_schema, indent=2, ensure_ascii=False))
-        if step.first_request:
-            click.echo(f"\nstep {step.step}: first request (POST /v3/call)")
-            click.echo(printable(json.dumps(json.loads(step.first_request), indent=2, ensure_ascii=False)))
 
 
 @click.command()

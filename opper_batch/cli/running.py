@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before this much is spent."
 )
 @click.option(
+    "--yes-up-to",
+    type=click.FloatRange(min=0),
+    metavar="USD",
+    help="Start only if the upper end of the expected cost is at most this.",
+)
+@click.option(
     "--deadline", type=Duration(), metavar="TIME", help="Send nothing after so long (90s, 30m, 2h)."
 )
 @click.option(

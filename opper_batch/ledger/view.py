@@ -44,6 +44,14 @@ _RUNS = """
 _RECENT_COSTS = """
     SELECT cost FROM (SELECT id, cost, template FROM outcomes ORDER BY id DESC LIMIT 20000)
     WHERE template = ? AND cost > 0 ORDER BY id DESC LIMIT 200"""
+_SAMPLED = "SELECT DISTINCT key FROM outcomes WHERE id IN ({marks}) AND template = %d AND attempts > 0"
+_PAID = """
+    SELECT key, CASE WHEN count(cost) = count(*) THEN sum(cost) END, max(CASE WHEN ok THEN latency_ms END)
+    FROM outcomes WHERE key IN ({marks}) AND attempts > 0 GROUP BY key, run ORDER BY key, run"""
+_PRICED = """
+    SELECT model, sum(cost), sum(input_tokens), sum(output_tokens)
+    FROM (SELECT * FROM outcomes ORDER BY id DESC LIMIT 5000)
+    WHERE cost > 0 AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL GROUP BY model"""
 _UNPUBLISHED = "run > (SELECT coalesce(max(id), 0) FROM runs WHERE published)"
 _SPENT = f"SELECT coalesce(sum(cost), 0.0), coalesce(sum(unpriced), 0) FROM totals WHERE {_UNPUBLISHED}"
 _IN_FLIGHT = "SELECT key, at FROM intents WHERE run = ? ORDER BY at"  # the table holds few at any time
@@ -114,6 +122,14 @@ class Known(NamedTuple):
             throttled=self.throttled,
             artifacts=self.artifacts,
         )
+
+
+class Paid(NamedTuple):
+    """What a call came to: USD, None when nobody said; milliseconds, None when no answer fits."""
+
+    key: bytes
+    cost: float | None
+    latency_ms: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +262,17 @@ class View:
         cost, unpriced = self._rows(_SPENT)[0]
         return float(cost), int(unpriced) + self.in_doubt()
 
+    def sample(self, template: int, most: int) -> list[Paid]:
+        """What some calls of a prompt, at most ``most``, came to when last asked; evenly over its history."""
+        latest = int(self._rows("SELECT coalesce(max(id), 0) FROM outcomes")[0][0])
+        ids = range(1, latest + 1) if latest <= most else [1 + n * latest // most for n in range(most)]
+        keys = [row[0] for row in self._select(_SAMPLED % template, ids)]
+        return list({row[0]: Paid._make(row) for row in self._select(_PAID, keys)}.values())
+
+    def prices(self) -> list[tuple[str | None, float, int, int]]:
+        """Of late, for each model that answered: USD, and the tokens in and out that they were paid for."""
+        return self._rows(_PRICED)
+
     def recent_costs(self, template: int) -> list[float]:
         """USD of the latest two hundred answers to a prompt, as far as it is known, the earliest first."""
         return [row[0] for row in reversed(self._rows(_RECENT_COSTS, (template,)))]
@@ -285,7 +312,7 @@ class View:
     def __repr__(self) -> str:
         return f"View({str(self.path)!r})"
 
-    def _select(self, statement: str, keys: Sequence[bytes]) -> Iterator[Any]:
+    def _select(self, statement: str, keys: Sequence[bytes] | Sequence[int]) -> Iterator[Any]:
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             marks = ",".join("?" * len(chunk))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from opper_batch.runs.execution import Ended, execute
     from opper_batch.runs.inspect import Failure, export, failures
     from opper_batch.runs.options import Options, Progress
+    from opper_batch.runs.pilot import ask_pilot
     from opper_batch.runs.planning import Plan, StepPlan, plan
     from opper_batch.runs.standing import Status, report_of, status, statuses
 
@@ -24,6 +25,7 @@ __all__ = [
     "Progress",
     "Status",
     "StepPlan",
+    "ask_pilot",
     "diff",
     "execute",
     "export",
@@ -39,6 +41,7 @@ _HOMES = {
     "execution": ["Ended", "execute"],
     "inspect": ["Failure", "export", "failures"],
     "options": ["Options", "Progress"],
+    "pilot": ["ask_pilot"],
     "planning": ["Plan", "StepPlan", "plan"],
     "standing": ["Status", "report_of", "status", "statuses"],
 }

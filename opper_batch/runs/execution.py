@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,11 +24,14 @@ from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
 from opper_batch.records import Call
 from opper_batch.report import Counts, Summary
+from opper_batch.runs.identities import identities_path, remember
 from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.places import callable_gateway
+from opper_batch.runs.planning import planned, refuse_above
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import Setting, resolve
 from opper_batch.runs.steering import Limits, Steering, UnderWay
+from opper_batch.runs.survey import chosen
 
 INTERRUPTED = 130
 PUBLISHING = "publish"  # what the progress calls writing the result
@@ -45,8 +48,10 @@ class Ended:
     setting: Setting
 
 
-def execute(pipeline: Pipeline, options: Options, *, sample: bool = False) -> Ended:
-    """Call what is missing, then publish and report.
+def execute(
+    pipeline: Pipeline, options: Options, *, sample: bool = False, pilot: int | None = None
+) -> Ended:
+    """Call what is missing, then publish and report; as a ``pilot`` of so many rows, call these and no more.
 
     A ``sample`` of the rows is no run of the pipeline: what it paid counts for the next one's cap, and the
     report stays that of the last one. What is wrong before the first call is raised; what stops the run
@@ -55,21 +60,27 @@ def execute(pipeline: Pipeline, options: Options, *, sample: bool = False) -> En
     with ExitStack() as stack:
         options = stack.enter_context(_sandboxed(options))
         target = callable_gateway(options)
-        setting = resolve(pipeline, options)
+        setting = resolve(pipeline, options, writing=pilot is None)
+        if options.yes_up_to is not None:
+            refuse_above(options.yes_up_to, planned(setting, options))
         ledger = stack.enter_context(Ledger(setting.ledger_path))
         view = stack.enter_context(ledger.view())
         ledger.begin(origin=setting.origin, options=options.said())
         commons = stack.enter_context(_commons(target, options))
-        run = _Run(setting, options, target, ledger, view, commons)
+        run = _Run(setting, options, target, ledger, view, commons, pilot)
         with run.steering.listening(setting.ledger_path, run=ledger.run):
             counts, error = run.through()
         summary = run.summary(counts, error)
+        published = error is None and not sample and pilot is None
         ledger.finish(
             exit_code=summary.exit,
-            published=error is None and not sample,
+            published=published,
             rows=summary.rows,
-            summary={} if sample else summary.as_json(),
+            summary={} if sample or pilot is not None else summary.as_json(),
         )
+        if published and counts and not counts.held_back:
+            with suppress(OSError):  # the result is out; without it a later plan says new for changed
+                remember(identities_path(setting.ledger_path), setting.identities)
         return Ended(summary, error, setting)
 
 
@@ -84,8 +95,10 @@ class _Run:
         ledger: Ledger,
         view: View,
         commons: Commons | None,
+        pilot: int | None,
     ) -> None:
         self._setting = setting
+        self._pilot = pilot
         self._options = options
         self._gateway = target
         self._ledger = ledger
@@ -112,7 +125,7 @@ class _Run:
         try:
             for number, step in enumerate(self._setting.steps):
                 self._settle_step(step, self._setting.steps[:number])
-            return self._published(), None
+            return self._published() if self._pilot is None else None, None
         except (
             Exception,
             KeyboardInterrupt,
@@ -135,6 +148,8 @@ class _Run:
             in_doubt=self._view.in_doubt(),
             sandbox=self._setting.sandbox,
         )
+        if error is None and self._pilot is not None:
+            return summary
         return replace(summary, exit=_exit_code(error, counts, summary.kept, self._options))
 
     def _settle_step(self, step: Step, earlier: tuple[Step, ...]) -> None:
@@ -166,7 +181,15 @@ class _Run:
     def _questions(
         self, step: Step, earlier: tuple[Step, ...], tell: Callable[[], None]
     ) -> Iterator[Sequence[Call | None]]:
-        """What the step asks of each batch; told of in between, since known rows go by without an outcome."""
+        """What the step asks of each batch; told of in between, since known rows go by without an outcome.
+
+        A pilot asks those chosen, beside what is known of this prompt already.
+        """
+        if self._pilot is not None:
+            known = self._view.sample(self._view.template(step.template.digest), self._pilot)
+            missing = self._pilot - len(known)
+            yield list(chosen(self._setting, len(earlier), self._view, self._policy, missing))
+            return
         for projected in self._setting.projected(earlier, self._view):
             yield projected.questions(step)
             tell()

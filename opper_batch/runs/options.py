@@ -12,10 +12,18 @@ from opper_batch.errors import DefinitionError
 if TYPE_CHECKING:
     from opper_batch.sandbox import Sandbox
 
-_NUMBERS = ("limit", "concurrency", "requests_per_minute", "tokens_per_minute", "deadline", "max_cost")
+_NUMBERS = (
+    "limit",
+    "concurrency",
+    "requests_per_minute",
+    "tokens_per_minute",
+    "deadline",
+    "max_cost",
+    "yes_up_to",
+)
 _UNSAID = ("progress", "sandbox")
 GRACE_SECONDS = 20.0
-_FROM_ZERO = ("max_cost", "grace")
+_FROM_ZERO = ("max_cost", "yes_up_to", "grace")
 
 
 class Progress(NamedTuple):
@@ -42,7 +50,8 @@ class Options:
     """What the command line and ``ob.run`` may set beside the pipeline. Seconds, and US dollars.
 
     ``sandbox`` True starts an embedded gateway; a Sandbox that runs is used as it is. ``max_failed`` is a
-    number of rows, or a share like ``"2%"``. Raises DefinitionError for what makes no sense.
+    number of rows, or a share like ``"2%"``. With ``yes_up_to`` nothing is called unless the upper end of
+    what the run will cost is at most that. Raises DefinitionError for what makes no sense.
     """
 
     limit: int | None = None
@@ -54,6 +63,7 @@ class Options:
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
     max_cost: float | None = None
+    yes_up_to: float | None = None
     deadline: float | None = None
     grace: float = GRACE_SECONDS
     max_failed: float | str = 0

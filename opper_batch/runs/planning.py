@@ -1,79 +1,118 @@
-"""What a run would do, without doing it: the free twin of ``execute``."""
+"""What a run would do, without doing it: the free twin of ``execute``.
+
+source -> survey of each step (calls, lengths) -> expecting (cost, time, their basis) -> Plan
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from opper_batch.calls import Policy
-from opper_batch.ledger import Totals, View
+from opper_batch.errors import RunStopped
+from opper_batch.forecast import Span
+from opper_batch.ledger import View
+from opper_batch.lint import lint
 from opper_batch.pipeline import Pipeline
-from opper_batch.records import Call
-from opper_batch.report import duration, money
+from opper_batch.report import money
+from opper_batch.runs.expecting import SAMPLE, expected, rate_before, seconds
+from opper_batch.runs.offered import Offered
 from opper_batch.runs.options import Options
+from opper_batch.runs.plan_text import plan_text
 from opper_batch.runs.setting import Setting, resolve
-from opper_batch.seen import Seen
+from opper_batch.runs.survey import surveyed
 from opper_batch.shown import card
+from opper_batch.text import printable
+
+_NO_RUN = -1
+KINDS = ("new", "changed", "known", "folded", "failed", "waiting")
 
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """What one step would ask. ``rows = new + known + folded + failed + waiting``.
+    """What one step would ask. ``rows`` are those of ``new`` to ``waiting`` together.
 
-    ``new`` rows have never been asked, ``known`` have an answer, ``folded`` share an equal row's call,
-    ``failed`` failed before, ``waiting`` need an earlier step's answer first. ``cost`` in USD and ``seconds``
-    are expectations, None while nothing is known to expect from.
+    ``new`` rows have never been asked, ``changed`` were in a published result with another content, ``known``
+    have an answer, ``folded`` share an equal row's call, ``failed`` failed before, ``waiting`` need an
+    earlier step's answer first and are counted among the calls. ``cost`` in USD and ``seconds`` are
+    expectations with a range of 90 %, None while nothing is known to expect from; ``basis`` is what they
+    rest on.
     """
 
     step: str
     rows: int
     new: int
+    changed: int
     known: int
     folded: int
     failed: int
     waiting: int
     calls: int
-    cost: float | None
-    seconds: float | None
+    cost: Span | None
+    seconds: Span | None
+    basis: str
     columns_sent: tuple[str, ...]
+    columns_kept: tuple[str, ...]
     output_schema: dict[str, Any] = field(repr=False)
     first_request: str | None = field(repr=False)
+
+    def as_json(self) -> dict[str, Any]:
+        fields = {name: getattr(self, name) for name in StepPlan.__slots__}
+        return {**fields, "cost": _bounds(self.cost), "seconds": _bounds(self.seconds)}
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What ``run`` would do now."""
+    """What ``run`` would do now. ``key`` are the source's key columns, ``cap`` the USD that may be spent."""
 
     pipeline: str
     gateway: str
     source: str
     rows: int
     output: str | None
+    key: tuple[str, ...]
+    cap: float | None
     steps: tuple[StepPlan, ...]
+    warnings: tuple[str, ...]
 
     @property
     def calls(self) -> int:
         return sum(step.calls for step in self.steps)
 
     @property
-    def cost(self) -> float | None:
-        """USD expected for all steps; None when a step with calls has nothing to expect from."""
-        costs = [step.cost for step in self.steps if step.calls]
-        return None if None in costs else sum(cost for cost in costs if cost is not None)
+    def cost(self) -> Span | None:
+        """USD of all steps; None when one of them has nothing to expect from."""
+        return _together([step.cost for step in self.steps])
+
+    @property
+    def seconds(self) -> Span | None:
+        """How long all steps take, one after the other."""
+        return _together([step.seconds for step in self.steps])
+
+    @property
+    def basis(self) -> str:
+        if len(self.steps) == 1:
+            return self.steps[0].basis
+        return "; ".join(f"{step.step}: {step.basis}" for step in self.steps)
 
     def as_json(self) -> dict[str, Any]:
-        steps = [{name: getattr(step, name) for name in StepPlan.__slots__} for step in self.steps]
-        mine = {name: getattr(self, name) for name in ("pipeline", "gateway", "source", "rows", "output")}
-        return {**mine, "calls": self.calls, "cost": self.cost, "steps": steps}
+        """The one object of ``plan --json``; the kinds of rows are added up over the steps."""
+        mine = {name: getattr(self, name) for name in ("pipeline", "gateway", "source", "output", "rows")}
+        kinds = {kind: sum(getattr(step, kind) for step in self.steps) for kind in KINDS}
+        return {
+            **mine,
+            **kinds,
+            "calls": self.calls,
+            "cost": _bounds(self.cost),
+            "seconds": _bounds(self.seconds),
+            "basis": self.basis,
+            "warnings": list(self.warnings),
+            "max_cost": self.cap,
+            "steps": [step.as_json() for step in self.steps],
+        }
 
     def __str__(self) -> str:
-        lines = [f"{self.pipeline}: {self.rows:,} rows of {self.source} -> {self.output or 'no sink'}"]
-        for step in self.steps:
-            lines += _step_text(step)
-        expected = f"{money(self.cost)}" if self.cost is not None else "not known before the first answers"
-        lines.append(f"  in all: {_calls(self.calls)} to {self.gateway}, cost {expected}")
-        return "\n".join(lines)
+        return plan_text(self)
 
     def __repr__(self) -> str:
         return str(self)
@@ -83,104 +122,122 @@ class Plan:
 
 
 def plan(pipeline: Pipeline, options: Options) -> Plan:
-    """Count what would be asked. Reads the source and the ledger; sends and writes nothing."""
-    setting = resolve(pipeline, options, writing=False)
+    """Count what would be asked. Reads the source and the ledger; calls and writes nothing.
+
+    The gateway is asked for its list of models where a step names some; without one, warnings say so.
+    """
+    return planned(resolve(pipeline, options, writing=False), options)
+
+
+def planned(setting: Setting, options: Options) -> Plan:
+    """The same for what is resolved already."""
+    offered = Offered(options)
+    limits = setting.pipeline.limits
+    cap = options.max_cost if options.max_cost is not None else limits.max_cost
+    warnings: list[str] = []
     with setting.view() as view:
-        policy = Policy(_NO_RUN, options.retry_failed, options.refresh)
-        concurrency = options.concurrency or pipeline.limits.concurrency or _USUAL_CONCURRENCY
-        steps = tuple(
-            _plan_step(setting, number, view, policy, concurrency) for number in range(len(setting.steps))
+        numbers = range(len(setting.steps))
+        steps = [_step_plan(setting, number, view, options, offered, warnings) for number in numbers]
+        found = Plan(
+            pipeline=setting.pipeline.name,
+            gateway=setting.origin,
+            source=setting.source.describe(),
+            rows=setting.checked.rows,
+            output=setting.sink.target if setting.sink else None,
+            key=setting.pipeline.source.key,
+            cap=cap,
+            steps=tuple(steps),
+            warnings=(),
         )
-    return Plan(
-        pipeline=setting.pipeline.name,
-        gateway=setting.origin,
-        source=setting.source.describe(),
-        rows=setting.checked.rows,
-        output=setting.sink.target if setting.sink else None,
-        steps=steps,
-    )
+        warnings += _cap_warnings(found, view.spent()[0])
+    return replace(found, warnings=tuple(printable(warning) for warning in warnings))
 
 
-_NO_RUN = -1
-_USUAL_CONCURRENCY = 32  # what most limits come to; a run finds out, a plan does not ask
+def refuse_above(most: float, found: Plan) -> None:
+    """Raises RunStopped unless the plan's upper end is at most ``most`` USD."""
+    if not found.calls:
+        return
+    if found.cost is None:
+        raise RunStopped(
+            f"what the run costs cannot be told before ({found.basis}), so nothing was called; "
+            "opper-batch plan --pilot 50 finds out, or leave out --yes-up-to"
+        )
+    if found.cost.high > most:
+        raise RunStopped(
+            f"the run may cost up to {money(found.cost.high)} ({money(found.cost.expected)} expected), above "
+            f"--yes-up-to {money(most)}, so nothing was called; allow more, or narrow it with plan --pilot"
+        )
 
 
-class _Count:
-    """Counts the rows of one step by what the ledger knows of them."""
-
-    def __init__(self, view: View, policy: Policy) -> None:
-        self.rows = self.new = self.known = self.folded = self.failed = self.waiting = self.calls = 0
-        self.first: Call | None = None
-        self._view = view
-        self._policy = policy
-        self._seen = Seen()
-
-    def add(self, calls: Sequence[Call | None]) -> None:
-        self.rows += len(calls)
-        repeated = self._seen.add([call.key if call else None for call in calls])
-        settled = self._view.settled(list({call.key for call in calls if call}))
-        for call, again in zip(calls, repeated, strict=True):
-            self._add(call, again, settled.get(call.key) if call else None)
-
-    def _add(self, call: Call | None, repeated: bool, settled: tuple[bool, int] | None) -> None:
-        if call is None:
-            self.waiting += 1
-            return
-        self.first = self.first or call
-        if repeated:
-            self.folded += 1
-            return
-        self.new += settled is None
-        self.known += settled is not None and settled[0]
-        self.failed += settled is not None and not settled[0]
-        self.calls += self._policy.wants(settled)
-
-
-def _plan_step(setting: Setting, number: int, view: View, policy: Policy, concurrency: int) -> StepPlan:
+def _step_plan(
+    setting: Setting, number: int, view: View, options: Options, offered: Offered, warnings: list[str]
+) -> StepPlan:
     step = setting.steps[number]
-    count = _Count(view, policy)
-    for projected in setting.projected(setting.steps[:number], view):
-        count.add(projected.questions(step))
+    template = view.template(step.template.digest)
+    sample = view.sample(template, SAMPLE)
+    policy = policy_of(options)
+    survey = surveyed(setting, number, view, policy, [paid.key for paid in sample])
+    said = expected(step, survey, sample, view, offered)
     # Rows that wait for an earlier step will most likely be asked once it has answered.
-    calls = count.calls + count.waiting
-    before = view.totals(template=view.template(step.template.digest))
-    each = before.cost / before.ok if before.ok and not before.unpriced else None
+    calls = survey.calls + survey.waiting
+    limits = setting.pipeline.limits
+    took = seconds(
+        calls,
+        said.latency_ms,
+        rate_before(view, template),
+        options.concurrency or limits.concurrency,
+        options.requests_per_minute or limits.requests_per_minute,
+    )
+    about = [*lint(step.columns.json_schema), *offered.warnings(step), *said.warnings]
+    if not template and setting.published:
+        about.append("its prompt, schema or model is another than before, so every row is asked anew")
+    warnings += [f"step {step.name}: {warning}" for warning in about]
+    schema = setting.checked.schema
     return StepPlan(
         step=step.name,
-        rows=count.rows,
-        new=count.new,
-        known=count.known,
-        folded=count.folded,
-        failed=count.failed,
-        waiting=count.waiting,
+        rows=survey.rows,
+        **{kind: getattr(survey, kind) for kind in KINDS},
         calls=calls,
-        cost=0.0 if not calls else each * calls if each is not None else None,
-        seconds=_seconds(calls, before, concurrency),
+        cost=said.cost,
+        seconds=took,
+        basis=said.basis,
         columns_sent=step.inputs,
+        columns_kept=tuple(name for name in schema.names if name not in step.inputs),
         output_schema=step.columns.json_schema,
-        first_request=step.template.body(count.first.input).decode() if count.first else None,
+        first_request=step.template.body(survey.first.input).decode() if survey.first else None,
     )
 
 
-def _seconds(calls: int, before: Totals, concurrency: int) -> float | None:
-    if not calls:
-        return 0.0
-    return calls * before.latency_ms / before.ok / 1000 / concurrency if before.ok else None
+def policy_of(options: Options) -> Policy:
+    """Which known calls a run of these options would ask again."""
+    return Policy(_NO_RUN, options.retry_failed, options.refresh)
 
 
-def _calls(count: int) -> str:
-    return f"{count:,} call{'' if count == 1 else 's'}"
+def _cap_warnings(found: Plan, spent: float) -> list[str]:
+    if found.cap is None or not found.calls or found.cost is None:
+        return []
+    left = max(0.0, found.cap - spent)
+    each = found.cost.expected / found.calls
+    before = f", of which {money(spent)} are spent," if spent else ""
+    if found.cost.low / found.calls > left:
+        return [f"the cap of {money(found.cap)}{before} is below what one row costs, about {money(each)}"]
+    if found.cost.expected > left:
+        calls = int(left / each)
+        return [f"the cap of {money(found.cap)}{before} stops the run after about {calls:,} calls"]
+    return []
 
 
-def _step_text(step: StepPlan) -> list[str]:
-    kinds = ("new", "known", "folded", "failed", "waiting")
-    counts = ", ".join(
-        f"{getattr(step, kind):,} {kind}" for kind in kinds if getattr(step, kind) or kind == "new"
-    )
-    cost = f"about {money(step.cost)}" if step.cost is not None else "cost not known yet"
-    took = f", about {duration(step.seconds)}" if step.calls and step.seconds is not None else ""
-    return [
-        f"  step {step.step}: {counts}",
-        f"    {_calls(step.calls)}, {cost}{took}",
-        f"    sends {', '.join(step.columns_sent)}",
-    ]
+def _together(spans: list[Span | None]) -> Span | None:
+    found = Span(0.0, 0.0, 0.0)
+    for span in spans:
+        if span is None:
+            return None
+        found = found.plus(span)
+    return found
+
+
+def _bounds(span: Span | None) -> dict[str, float | None]:
+    """Nine decimals are more than any amount needs, and read better than seventeen."""
+    if span is None:
+        return dict.fromkeys(Span._fields)
+    return {name: round(bound, 9) for name, bound in span._asdict().items()}

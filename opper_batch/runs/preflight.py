@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -10,14 +11,18 @@ from opper_batch.calls import Step
 from opper_batch.errors import SourceError
 from opper_batch.inputs import encode_inputs, is_text
 from opper_batch.protocol import digest_of
+from opper_batch.runs.identities import identities
 from opper_batch.seen import Seen
 from opper_batch.sources import Source, missing_column_error
 
 BATCH_ROWS = 8_192
 
 
-def check_rows(source: Source, *, key: Sequence[str], steps: Sequence[Step]) -> None:
-    """One pass, where one is needed: raises SourceError naming row and column."""
+def check_rows(source: Source, *, key: Sequence[str], steps: Sequence[Step]) -> array[int]:
+    """One pass, where one is needed: raises SourceError naming row and column.
+
+    Gives a number for each row by its key columns; none when there are no key columns.
+    """
     for name in key:
         if name not in source.schema.names:
             raise missing_column_error(source.schema, name, where=f"source.key: {source.name}")
@@ -25,31 +30,37 @@ def check_rows(source: Source, *, key: Sequence[str], steps: Sequence[Step]) -> 
     doubtful = [
         field.name for field in source.schema if field.name in sent and not _always_sendable(field.type)
     ]
+    found = identities(())
     if not key and not doubtful:
-        return
+        return found
     seen, first_row = Seen(), 1
     for batch in source.batches(BATCH_ROWS):
         if key:
-            _check_key(batch, key, seen, first_row=first_row, name=source.name)
+            found += identities(_check_key(batch, key, seen, first_row=first_row, name=source.name))
         if doubtful:
             encode_inputs(batch, doubtful, nan=steps[0].nan, first_row=first_row)
         first_row += batch.num_rows
     seen.close()
+    return found
 
 
-def _check_key(batch: pa.RecordBatch, key: Sequence[str], seen: Seen, *, first_row: int, name: str) -> None:
+def _check_key(
+    batch: pa.RecordBatch, key: Sequence[str], seen: Seen, *, first_row: int, name: str
+) -> list[bytes]:
     for column in key:
         nulls = batch.column(column).is_null().to_pylist()
         if True in nulls:
             row = first_row + nulls.index(True)
             raise SourceError(f"{name}, row {row}: key column {column!r} is null; give every row a key")
-    repeated = seen.add([digest_of(text) for text in encode_inputs(batch, key, nan="null")])
+    digests = [digest_of(text) for text in encode_inputs(batch, key, nan="null")]
+    repeated = seen.add(digests)
     if True in repeated:
         row = first_row + repeated.index(True)
         raise SourceError(
             f"{name}, row {row}: its key ({', '.join(key)}) is that of an earlier row; "
             "make it unique, or name more columns in source.key"
         )
+    return digests
 
 
 def _always_sendable(kind: pa.DataType) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from opper_batch.errors import DefinitionError
 from opper_batch.ledger import View, holds_something
 from opper_batch.pipeline import Pipeline, SinkSpec, SourceSpec
 from opper_batch.projection import Projected, project
+from opper_batch.runs.identities import Published, identities_path
 from opper_batch.runs.options import Options
 from opper_batch.runs.places import latest_origin, origin, output_schema, sink_of
 from opper_batch.runs.preflight import BATCH_ROWS, check_rows
@@ -37,6 +39,12 @@ class Setting:
     ledger_path: Path
     origin: str
     sandbox: bool
+    identities: array[int]  # of every row, by its key columns; empty without any
+
+    @property
+    def published(self) -> Published:
+        """The rows that results have held that were published before."""
+        return Published(identities_path(self.ledger_path))
 
     def view(self) -> View:
         """The ledger for reading; an empty one when the pipeline never ran."""
@@ -76,8 +84,8 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
         _refuse_own_source(sink, checked)
         sink.check(output_schema(checked.schema, pipeline))
     refuse_wrong(pipeline.checks, output_schema(checked.schema, pipeline), folder=path.parent)
-    check_rows(source, key=pipeline.source.key, steps=steps)
-    return Setting(pipeline, source, checked, steps, sink, path, asked, bool(options.sandbox))
+    rows = check_rows(source, key=pipeline.source.key, steps=steps)
+    return Setting(pipeline, source, checked, steps, sink, path, asked, bool(options.sandbox), rows)
 
 
 def overridden(pipeline: Pipeline, options: Options) -> Pipeline:

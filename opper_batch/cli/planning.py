@@ -1,0 +1,59 @@
+"""``opper-batch plan``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from opper_batch.cli.options import json_option, load, pipeline_argument, place_options, sink_option
+from opper_batch.text import printable
+
+
+@click.command()
+@pipeline_argument
+@place_options
+@sink_option
+@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most.")
+@click.option("--retry-failed/--no-retry-failed", default=True, help="Ask failed rows again.")
+@click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
+@click.option(
+    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="The cap of the run, and the pilot's."
+)
+@click.option(
+    "--pilot",
+    type=click.IntRange(min=3, max=10_000),
+    metavar="N",
+    help="Really call N rows, chosen evenly, unless as many were; what is paid is kept.",
+)
+@json_option
+def plan(path: str, as_json: bool, pilot: int | None, **options: Any) -> None:
+    """Show what run would do: rows, calls, cost, time, the first request. Calls only what --pilot says."""
+    from opper_batch.cli.progress import shown_progress
+    from opper_batch.runs import Options
+    from opper_batch.runs import plan as planned
+
+    pipeline = load(path)
+    if pilot is not None:
+        from opper_batch.report import money
+        from opper_batch.runs import ask_pilot
+
+        with shown_progress(pipeline.name, quiet=as_json) as progress:
+            asked = ask_pilot(pipeline, Options(progress=progress, **options), pilot).totals
+        click.echo(f"pilot: {asked.calls:,} calls, {money(asked.cost)}; their answers are kept", err=True)
+    found = planned(pipeline, Options(**options))
+    if as_json:
+        click.echo(json.dumps(found.as_json()))
+        return
+    click.echo(str(found))
+    for step in found.steps:
+        if step.first_request:
+            click.echo(f"\nstep {step.step}: first request (POST /v3/call), with the schemas as sent")
+            sent = json.loads(step.first_request)
+        else:
+            click.echo(
+                f"\nstep {step.step}: output_schema as sent; the first request waits for an earlier step"
+            )
+            sent = step.output_schema
+        click.echo(printable(json.dumps(sent, indent=2, ensure_ascii=False)))
