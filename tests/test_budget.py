@@ -36,7 +36,7 @@ def test_the_cap_is_crossed_only_by_what_calls_cost_above_their_estimates(
 ) -> None:
     budget = Budget(cap, paid=before)
     _, above = spend(budget, costs, at_once=at_once)
-    assert budget.paid <= max(cap, before) + above + 1e-9
+    assert budget.stated <= max(cap, before) + above + 1e-9
 
 
 @pytest.mark.parametrize("at_once", [1, 5, 64])
@@ -74,6 +74,38 @@ def test_an_unknown_cost_is_valued_at_what_was_reserved() -> None:
     budget.settle(budget.reserve(), 0.25)
     budget.settle(budget.reserve(), None)
     assert budget.paid == 0.5
+
+
+def test_what_nobody_stated_before_a_price_was_known_is_valued_when_one_is() -> None:
+    budget = Budget(1.0)
+    budget.settle(budget.reserve(), None)
+    assert budget.paid == 0.0
+    budget.settle(budget.reserve(), 0.5)
+    assert (budget.stated, budget.paid) == (0.5, 1.0)
+    assert not budget.admits()
+
+
+def test_calls_in_doubt_are_valued_at_the_dearest_price_known_then_or_later() -> None:
+    budget = Budget(10.0, recent=[0.5, 0.25])
+    budget.doubt(4, 1.0)
+    assert budget.paid == 4.0
+    budget.settle(budget.reserve(), 2.0)
+    assert budget.paid == 10.0
+    budget.begin_step([0.1])
+    assert budget.paid == 10.0, "valued by the prices of their own step"
+    budget.settle(0.0, 5.0)
+    assert budget.paid == 15.0
+
+
+def test_a_price_that_is_listed_counts_until_one_is_learned() -> None:
+    budget = Budget(0.01)
+    budget.begin_step([], least=0.02)
+    assert not budget.admits()
+    budget = Budget(0.03)
+    budget.begin_step([], least=0.02)
+    assert budget.admits()
+    budget.settle(budget.reserve(), 0.005)
+    assert budget.estimate == 0.005
 
 
 def test_a_gateway_that_never_says_what_it_cost_is_still_asked() -> None:

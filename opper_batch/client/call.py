@@ -154,7 +154,7 @@ class Client:
     async def _resumed(self, pending: bytes, since: float | None, tally: Tally) -> Outcome:
         """What an earlier run left pending; its cost is not recorded yet, so it counts to this run."""
         reply = decode(202, {}, pending)
-        self.budget.paid += reply.usage.cost or 0.0
+        self.budget.spend(reply.usage.cost or 0.0)
         return await self._polled(reply, tally, since=since)
 
     async def _attempt(self, call: Call, tally: Tally) -> Outcome | Reply:

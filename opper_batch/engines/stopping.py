@@ -55,6 +55,11 @@ def late() -> OpperBatchError:
 
 
 def over_budget(budget: Budget) -> OpperBatchError:
+    if budget.estimate > (budget.cap or 0):
+        return RunStopped(
+            f"the cap of {_usd(budget.cap or 0)} is below what one row may cost ({_usd(budget.estimate)}), "
+            f"so nothing is called ({_usd(budget.paid)} paid); run again with a higher --max-cost to go on"
+        )
     return RunStopped(
         f"the budget of {_usd(budget.cap or 0)} is reached ({_usd(budget.paid)} paid, "
         f"and one more call may cost {_usd(budget.estimate)}); run again with a higher --max-cost to go on"

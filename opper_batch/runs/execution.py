@@ -24,7 +24,9 @@ from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
 from opper_batch.records import Call
 from opper_batch.report import Counts, Summary
+from opper_batch.runs.expecting import least_cost
 from opper_batch.runs.identities import identities_path, remember
+from opper_batch.runs.offered import Offered
 from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.planning import planned, refuse_above
@@ -218,10 +220,16 @@ class _Run:
         )
 
     def _learn_costs(self, step: Step, *, first: bool) -> None:
-        """What this step's calls cost of late; what nobody knows of earlier runs is valued at that."""
-        self._budget.begin_step(self._view.recent_costs(self._view.template(step.template.digest)))
+        """What this step's calls cost of late; what nobody knows of earlier runs is valued at the dearest."""
+        recent = self._recent_costs(step)
+        least = 0.0 if recent or self._budget.cap is None else least_cost(step, Offered(self._options))
+        self._budget.begin_step(recent, least=least)
         if first:
-            self._budget.paid += self._view.spent()[1] * self._budget.estimate
+            dearest = max(max(self._recent_costs(other), default=0.0) for other in self._setting.steps)
+            self._budget.doubt(self._view.spent()[1], dearest)
+
+    def _recent_costs(self, step: Step) -> list[float]:
+        return self._view.recent_costs(self._view.template(step.template.digest))
 
     def _artifacts_folder(self) -> Path:
         if self._setting.sink is not None:

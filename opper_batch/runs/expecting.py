@@ -80,6 +80,13 @@ def seconds(
     return Span(*(max(least, bound) for bound in found)) if found else Span(least, least, 2 * least)
 
 
+def least_cost(step: Step, offered: Offered) -> float:
+    """USD that no call of the step can cost less than, by the listed price; 0 while that is not known."""
+    tokens = answer_tokens(step.columns.json_schema).low
+    costs = [offer.cost(1, tokens) for offer in offered.of(step)]
+    return min((cost for cost in costs if cost is not None), default=0.0)
+
+
 def rate_before(view: View, template: int) -> float | None:
     """Calls a second in the latest run that made many of this prompt."""
     for run in reversed(view.runs()):

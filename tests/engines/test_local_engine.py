@@ -425,7 +425,7 @@ def test_calls_left_pending_are_polled_though_the_budget_is_spent(stub: Stub, ri
     )
     stub.on("/f", says(200, {"category": "bug", "priority": 1}))
     client = rig(stub.url, cap=1.0)
-    client.budget.paid = 1.0
+    client.budget.spend(1.0)
     calls = [client.question(number, pending=pending("op-1").body) for number in range(3)]
     assert [outcome.ok for outcome in LocalEngine(client.client).outcomes(calls)] == [True] * 3
 
