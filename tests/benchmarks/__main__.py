@@ -14,7 +14,7 @@ import argparse
 import subprocess
 import sys
 
-from tests.benchmarks import known, large_ledger, limits, start, throughput
+from tests.benchmarks import intervals, known, large_ledger, limits, start, throughput
 from tests.benchmarks.figure import Benchmark, Size, table
 from tests.benchmarks.machine import described
 from tests.benchmarks.measured import RunFailed
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "ledger": large_ledger.ledger,
     "start": start.start,
     "tail": limits.tail,
+    "intervals": intervals.intervals,
 }
 # By name only.
 OTHERS: dict[str, Benchmark] = {"smallest": throughput.smallest}
