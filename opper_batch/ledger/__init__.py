@@ -5,7 +5,19 @@
 
 from opper_batch.ledger.faults import holds_something
 from opper_batch.ledger.journal import Journal
-from opper_batch.ledger.view import Known, Paid, RunRecord, Totals, View
+from opper_batch.ledger.sampling import Paid, prices, sample
+from opper_batch.ledger.view import Known, RunRecord, Totals, View
 from opper_batch.ledger.writer import Ledger
 
-__all__ = ["Journal", "Known", "Ledger", "Paid", "RunRecord", "Totals", "View", "holds_something"]
+__all__ = [
+    "Journal",
+    "Known",
+    "Ledger",
+    "Paid",
+    "RunRecord",
+    "Totals",
+    "View",
+    "holds_something",
+    "prices",
+    "sample",
+]

@@ -44,14 +44,6 @@ _RUNS = """
 _RECENT_COSTS = """
     SELECT cost FROM (SELECT id, cost, template FROM outcomes ORDER BY id DESC LIMIT 20000)
     WHERE template = ? AND cost > 0 ORDER BY id DESC LIMIT 200"""
-_SAMPLED = "SELECT DISTINCT key FROM outcomes WHERE id IN ({marks}) AND template = %d AND attempts > 0"
-_PAID = """
-    SELECT key, CASE WHEN count(cost) = count(*) THEN sum(cost) END, max(CASE WHEN ok THEN latency_ms END)
-    FROM outcomes WHERE key IN ({marks}) AND attempts > 0 GROUP BY key, run ORDER BY key, run"""
-_PRICED = """
-    SELECT model, sum(cost), sum(input_tokens), sum(output_tokens)
-    FROM (SELECT * FROM outcomes ORDER BY id DESC LIMIT 5000)
-    WHERE cost > 0 AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL GROUP BY model"""
 _UNPUBLISHED = "run > (SELECT coalesce(max(id), 0) FROM runs WHERE published)"
 _SPENT = f"SELECT coalesce(sum(cost), 0.0), coalesce(sum(unpriced), 0) FROM totals WHERE {_UNPUBLISHED}"
 _IN_FLIGHT = "SELECT key, at FROM intents WHERE run = ? ORDER BY at"  # the table holds few at any time
@@ -124,14 +116,6 @@ class Known(NamedTuple):
         )
 
 
-class Paid(NamedTuple):
-    """What a call came to: USD, None when nobody said; milliseconds, None when no answer fits."""
-
-    key: bytes
-    cost: float | None
-    latency_ms: int | None
-
-
 @dataclass(frozen=True, slots=True)
 class Totals:
     """Sums over calls; ``cost`` in USD over the known costs, ``unpriced`` counts the others.
@@ -188,7 +172,7 @@ class View:
 
     def settled(self, keys: Sequence[bytes]) -> dict[bytes, tuple[bool, int]]:
         """For each key with an outcome: whether it has an answer, and the last run that asked."""
-        return {key: (bool(ok), run) for key, ok, run in self._select(_SETTLED, keys)}
+        return {key: (bool(ok), run) for key, ok, run in self.select(_SETTLED, keys)}
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """For each key with an outcome: the one that counts."""
@@ -197,7 +181,7 @@ class View:
     def each(self, keys: Sequence[bytes]) -> Iterator[Known]:
         """The same one by one, so that their replies need not be in memory together."""
         last: Known | None = None
-        for found in map(Known._make, self._select(_LOOKUP, keys)):
+        for found in map(Known._make, self.select(_LOOKUP, keys)):
             if last is not None:
                 if last.key == found.key:
                     found = found.after(last)
@@ -210,12 +194,12 @@ class View:
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """What is read inside is the ledger as it is now, whatever is written meanwhile."""
-        self._rows("BEGIN")
-        self._rows(_RUNS)  # it begins with the first that is read
+        self.rows("BEGIN")
+        self.rows(_RUNS)  # it begins with the first that is read
         try:
             yield
         finally:
-            self._rows("COMMIT")
+            self.rows("COMMIT")
 
     def is_running(self) -> bool:
         """Whether a run holds the ledger now."""
@@ -223,15 +207,15 @@ class View:
 
     def pending(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """For each key with operations that have not ended: the body of the 202 that names them."""
-        return dict(self._select(_PENDING, keys))
+        return dict(self.select(_PENDING, keys))
 
     def pending_since(self, keys: Sequence[bytes]) -> dict[bytes, float]:
         """For the same keys: when the first 202 came, in Unix seconds."""
-        return dict(self._select(_PENDING_SINCE, keys))
+        return dict(self.select(_PENDING_SINCE, keys))
 
     def template(self, digest: bytes) -> int:
         """The number of a prompt; 0 when it was never run."""
-        rows = self._rows("SELECT id FROM templates WHERE digest = ?", (digest,))
+        rows = self.rows("SELECT id FROM templates WHERE digest = ?", (digest,))
         return int(rows[0][0]) if rows else 0
 
     def totals(self, *, run: int | None = None, template: int | None = None) -> Totals:
@@ -241,64 +225,53 @@ class View:
         ]
         where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
         values = [value for _, value in wanted]
-        return Totals(*self._rows(f"{_TOTALS} WHERE {where}", values)[0])
+        return Totals(*self.rows(f"{_TOTALS} WHERE {where}", values)[0])
 
     def latencies(self, run: int) -> dict[str, int]:
         """Quantiles of how long a run's answers took, in milliseconds; empty when it got none."""
-        count = self._rows(_LATENCIES.format("count(*)"), (run,))[0][0]
+        count = self.rows(_LATENCIES.format("count(*)"), (run,))[0][0]
         found = {}
         for name, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)) if count else ():
             place = min(count - 1, int(share * count))
             ordered = _LATENCIES.format("latency_ms") + " ORDER BY latency_ms LIMIT 1 OFFSET ?"
-            found[name] = int(self._rows(ordered, (run, place))[0][0])
+            found[name] = int(self.rows(ordered, (run, place))[0][0])
         return found
 
     def models(self, run: int) -> list[tuple[str, int, float]]:
         """Which models answered a run: name, answers, and what they cost in USD."""
-        return self._rows(_MODELS, (run,))
+        return self.rows(_MODELS, (run,))
 
     def spent(self) -> tuple[float, int]:
         """Since the last run that published: USD paid as far as it is known, and calls of unknown cost."""
-        cost, unpriced = self._rows(_SPENT)[0]
+        cost, unpriced = self.rows(_SPENT)[0]
         return float(cost), int(unpriced) + self.in_doubt()
-
-    def sample(self, template: int, most: int) -> list[Paid]:
-        """What some calls of a prompt, at most ``most``, came to when last asked; evenly over its history."""
-        latest = int(self._rows("SELECT coalesce(max(id), 0) FROM outcomes")[0][0])
-        ids = range(1, latest + 1) if latest <= most else [1 + n * latest // most for n in range(most)]
-        keys = [row[0] for row in self._select(_SAMPLED % template, ids)]
-        return list({row[0]: Paid._make(row) for row in self._select(_PAID, keys)}.values())
-
-    def prices(self) -> list[tuple[str | None, float, int, int]]:
-        """Of late, for each model that answered: USD, and the tokens in and out that they were paid for."""
-        return self._rows(_PRICED)
 
     def recent_costs(self, template: int) -> list[float]:
         """USD of the latest two hundred answers to a prompt, as far as it is known, the earliest first."""
-        return [row[0] for row in reversed(self._rows(_RECENT_COSTS, (template,)))]
+        return [row[0] for row in reversed(self.rows(_RECENT_COSTS, (template,)))]
 
     def runs(self) -> list[RunRecord]:
         """Every run, oldest first."""
-        return [_run(*row) for row in self._rows(_RUNS)]
+        return [_run(*row) for row in self.rows(_RUNS)]
 
     def in_doubt(self) -> int:
         """Calls whose end is not known: in flight now, or possibly paid by a run that was killed.
 
         Those of runs since the last one that published.
         """
-        return int(self._rows(_IN_DOUBT)[0][0])
+        return int(self.rows(_IN_DOUBT)[0][0])
 
     def in_flight(self, run: int) -> list[tuple[bytes, float]]:
         """Key of each call that left in this run and whose end is not known, and when: the oldest first."""
-        return self._rows(_IN_FLIGHT, (run,))
+        return self.rows(_IN_FLIGHT, (run,))
 
     def last_errors(self, run: int, count: int) -> list[tuple[float, str, bytes]]:
         """When, why and for which key an attempt failed, of the latest outcomes; the last one first."""
-        return self._rows(_LAST_ERRORS, (run, count))
+        return self.rows(_LAST_ERRORS, (run, count))
 
     def pending_calls(self) -> int:
         """Calls with operations that have not ended."""
-        return int(self._rows("SELECT count(*) FROM pending")[0][0])
+        return int(self.rows("SELECT count(*) FROM pending")[0][0])
 
     def close(self) -> None:
         self._connection.close()
@@ -312,13 +285,15 @@ class View:
     def __repr__(self) -> str:
         return f"View({str(self.path)!r})"
 
-    def _select(self, statement: str, keys: Sequence[bytes] | Sequence[int]) -> Iterator[Any]:
+    def select(self, statement: str, keys: Sequence[bytes] | Sequence[int]) -> Iterator[Any]:
+        """The rows of a statement that has ``{marks}`` for its keys."""
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             marks = ",".join("?" * len(chunk))
             yield from self._read(statement.format(marks=marks), chunk)
 
-    def _rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a statement."""
         return list(self._read(statement, values))
 
     def _read(self, statement: str, values: Sequence[Any]) -> Iterator[Any]:

@@ -24,16 +24,15 @@ from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
 from opper_batch.records import Call
 from opper_batch.report import Counts, Summary
-from opper_batch.runs.expecting import least_cost
 from opper_batch.runs.identities import identities_path, remember
-from opper_batch.runs.offered import Offered
 from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.planning import planned, refuse_above
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import Setting, resolve
+from opper_batch.runs.spending import learn_costs
 from opper_batch.runs.steering import Limits, Steering, UnderWay
-from opper_batch.runs.survey import chosen
+from opper_batch.runs.survey import pilot_calls
 
 INTERRUPTED = 130
 PUBLISHING = "publish"  # what the progress calls writing the result
@@ -50,9 +49,7 @@ class Ended:
     setting: Setting
 
 
-def execute(
-    pipeline: Pipeline, options: Options, *, sample: bool = False, pilot: int | None = None
-) -> Ended:
+def execute(pipeline: Pipeline, options: Options, *, sample: bool = False, pilot: int | None = None) -> Ended:
     """Call what is missing, then publish and report; as a ``pilot`` of so many rows, call these and no more.
 
     A ``sample`` of the rows is no run of the pipeline: what it paid counts for the next one's cap, and the
@@ -159,7 +156,7 @@ class _Run:
         asking, gate = Asking(self._view, self._policy), Gate(self._pace)
         tell = partial(self._tell, step, asking, gate, began)
         client = self._client(step, gate)
-        self._learn_costs(step, first=not earlier)
+        learn_costs(self._budget, self._setting, len(earlier), self._view, self._options)
         engine = LocalEngine(
             client,
             proven=self._view.totals(template=self._view.template(step.template.digest)).ok > 0,
@@ -188,9 +185,7 @@ class _Run:
         A pilot asks those chosen, beside what is known of this prompt already.
         """
         if self._pilot is not None:
-            known = self._view.sample(self._view.template(step.template.digest), self._pilot)
-            missing = self._pilot - len(known)
-            yield list(chosen(self._setting, len(earlier), self._view, self._policy, missing))
+            yield pilot_calls(self._setting, len(earlier), self._view, self._policy, self._pilot)
             return
         for projected in self._setting.projected(earlier, self._view):
             yield projected.questions(step)
@@ -218,18 +213,6 @@ class _Run:
             journal=journal,
             artifacts=Artifacts(self._gateway, transport, gate, folder=self._artifacts_folder()),
         )
-
-    def _learn_costs(self, step: Step, *, first: bool) -> None:
-        """What this step's calls cost of late; what nobody knows of earlier runs is valued at the dearest."""
-        recent = self._recent_costs(step)
-        least = 0.0 if recent or self._budget.cap is None else least_cost(step, Offered(self._options))
-        self._budget.begin_step(recent, least=least)
-        if first:
-            dearest = max(max(self._recent_costs(other), default=0.0) for other in self._setting.steps)
-            self._budget.doubt(self._view.spent()[1], dearest)
-
-    def _recent_costs(self, step: Step) -> list[float]:
-        return self._view.recent_costs(self._view.template(step.template.digest))
 
     def _artifacts_folder(self) -> Path:
         if self._setting.sink is not None:

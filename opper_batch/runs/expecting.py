@@ -13,7 +13,7 @@ from typing import Any
 from opper_batch.calls import Step
 from opper_batch.client.offers import Offer
 from opper_batch.forecast import LEAST, Lengths, Measured, Span, total
-from opper_batch.ledger import Paid, View
+from opper_batch.ledger import Paid, View, prices
 from opper_batch.runs.offered import Offered, models_of
 from opper_batch.runs.survey import Survey
 
@@ -153,7 +153,7 @@ def _priced(offer: Offer, length: float, schema: Mapping[str, Any]) -> Span:
 def _calibration(offer: Offer, view: View, offered: Offered) -> float | None:
     """What answers of the model cost of late, against its price; None while there are none."""
     paid = listed = 0.0
-    for model, cost, tokens_in, tokens_out in view.prices():
+    for model, cost, tokens_in, tokens_out in prices(view):
         if model and offered.named(model) == offer:
             paid += cost
             listed += (offer.input_price or [0])[0] * tokens_in / 1e6

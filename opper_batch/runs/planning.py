@@ -11,7 +11,7 @@ from typing import Any
 from opper_batch.calls import Policy
 from opper_batch.errors import RunStopped
 from opper_batch.forecast import Span
-from opper_batch.ledger import View
+from opper_batch.ledger import View, sample
 from opper_batch.lint import lint
 from opper_batch.pipeline import Pipeline
 from opper_batch.report import money
@@ -174,10 +174,10 @@ def _step_plan(
 ) -> StepPlan:
     step = setting.steps[number]
     template = view.template(step.template.digest)
-    sample = view.sample(template, SAMPLE)
+    sampled = sample(view, template, SAMPLE)
     policy = policy_of(options)
-    survey = surveyed(setting, number, view, policy, [paid.key for paid in sample])
-    said = expected(step, survey, sample, view, offered)
+    survey = surveyed(setting, number, view, policy, [paid.key for paid in sampled])
+    said = expected(step, survey, sampled, view, offered)
     # Rows that wait for an earlier step will most likely be asked once it has answered.
     calls = survey.calls + survey.waiting
     limits = setting.pipeline.limits

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from opper_batch.calls import Policy, Step
 from opper_batch.forecast import Lengths
-from opper_batch.ledger import View
+from opper_batch.ledger import View, sample
 from opper_batch.projection import Projected
 from opper_batch.records import Call
 from opper_batch.runs.setting import Setting
@@ -19,18 +19,18 @@ class Survey:
     """Goes over the rows of a step batch by batch; keeps numbers, whatever the table's length.
 
     ``rows = new + changed + known + folded + failed + waiting``. ``rest`` are the lengths of the requests
-    that would be sent, ``lengths`` those of the calls of ``sample``, by key. ``sizes`` counts the calls by
+    that would be sent, ``lengths`` those of the calls ``sampled``, by key. ``sizes`` counts the calls by
     their length's size class.
     """
 
     def __init__(
-        self, setting: Setting, step: Step, view: View, policy: Policy, sample: Sequence[bytes] = ()
+        self, setting: Setting, step: Step, view: View, policy: Policy, sampled: Sequence[bytes] = ()
     ) -> None:
         self.rows = self.new = self.changed = self.known = 0
         self.folded = self.failed = self.waiting = self.calls = 0
         self.first: Call | None = None
         self.rest = Lengths()
-        self.lengths: dict[bytes, int] = dict.fromkeys(sample, 0)
+        self.lengths: dict[bytes, int] = dict.fromkeys(sampled, 0)
         self.sizes: Counter[int] = Counter()
         self._step = step
         self._view = view
@@ -78,9 +78,9 @@ class Survey:
             self.rest.add(length + self._fixed)
             self.sizes[_size(length)] += 1
         if self.lengths:
-            for sampled in calls:
-                if sampled and sampled.key in self.lengths:
-                    self.lengths[sampled.key] = len(sampled.input) + self._fixed
+            for call in filter(None, calls):
+                if call.key in self.lengths:
+                    self.lengths[call.key] = len(call.input) + self._fixed
 
     def _await(self, projected: Projected) -> None:
         """Rows that wait for an earlier step: as long as they are without its answer."""
@@ -89,23 +89,28 @@ class Survey:
 
 
 def surveyed(
-    setting: Setting, number: int, view: View, policy: Policy, sample: Sequence[bytes] = ()
+    setting: Setting, number: int, view: View, policy: Policy, sampled: Sequence[bytes] = ()
 ) -> Survey:
     """All rows of a step."""
-    survey = Survey(setting, setting.steps[number], view, policy, sample)
+    survey = Survey(setting, setting.steps[number], view, policy, sampled)
     for projected in setting.projected(setting.steps[:number], view):
         survey.wanted(projected)
     return survey
 
 
-def chosen(setting: Setting, number: int, view: View, policy: Policy, most: int) -> Iterator[Call]:
+def pilot_calls(setting: Setting, number: int, view: View, policy: Policy, pilot: int) -> list[Call]:
+    """What a pilot of so many rows asks beside what is known of the step's prompt already."""
+    template = view.template(setting.steps[number].template.digest)
+    missing = pilot - len(sample(view, template, pilot))
+    return list(_chosen(setting, number, view, policy, missing)) if missing > 0 else []
+
+
+def _chosen(setting: Setting, number: int, view: View, policy: Policy, most: int) -> Iterator[Call]:
     """At most ``most`` of the calls that a step would ask, evenly over the source and over their lengths.
 
     They are ranked by class of length and, within it, by place in the source; those at even distances in
     the ranking are chosen. There are as many classes as calls in a class, so both are covered alike.
     """
-    if most <= 0:
-        return
     sizes = surveyed(setting, number, view, policy).sizes
     ranking = _Ranking(sizes, classes=max(1, round(math.sqrt(most))))
     ranks = {int((place + 0.5) * sizes.total() / most) for place in range(min(most, sizes.total()))}

@@ -1,0 +1,37 @@
+"""What calls came to before, for those who want to know what others will: a sample, and prices."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from opper_batch.ledger.view import View
+
+_SAMPLED = "SELECT DISTINCT key FROM outcomes WHERE id IN ({marks}) AND template = %d AND attempts > 0"
+_PAID = """
+    SELECT key, CASE WHEN count(cost) = count(*) THEN sum(cost) END, max(CASE WHEN ok THEN latency_ms END)
+    FROM outcomes WHERE key IN ({marks}) AND attempts > 0 GROUP BY key, run ORDER BY key, run"""
+_PRICED = """
+    SELECT model, sum(cost), sum(input_tokens), sum(output_tokens)
+    FROM (SELECT * FROM outcomes ORDER BY id DESC LIMIT 5000)
+    WHERE cost > 0 AND input_tokens IS NOT NULL AND output_tokens IS NOT NULL GROUP BY model"""
+
+
+class Paid(NamedTuple):
+    """What a call came to: USD, None when nobody said; milliseconds, None when no answer fits."""
+
+    key: bytes
+    cost: float | None
+    latency_ms: int | None
+
+
+def sample(view: View, template: int, most: int) -> list[Paid]:
+    """What some calls of a prompt, at most ``most``, came to when last asked; evenly over its history."""
+    latest = int(view.rows("SELECT coalesce(max(id), 0) FROM outcomes")[0][0])
+    ids = range(1, latest + 1) if latest <= most else [1 + n * latest // most for n in range(most)]
+    keys = [row[0] for row in view.select(_SAMPLED % template, ids)]
+    return list({row[0]: Paid._make(row) for row in view.select(_PAID, keys)}.values())
+
+
+def prices(view: View) -> list[tuple[str | None, float, int, int]]:
+    """Of late, for each model that answered: USD, and the tokens in and out that they were paid for."""
+    return view.rows(_PRICED)
