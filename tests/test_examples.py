@@ -94,6 +94,14 @@ def pytested(*options: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=100).stdout
 
 
+def test_the_tests_that_the_readme_names_are_there() -> None:
+    """What is promised is tested where it says, or at least by tests."""
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", README))
+    assert len(named) > 20
+    root = Path(__file__).resolve().parents[1]
+    assert [name for name in sorted(named) if "\ndef test_" not in (root / name).read_text()] == []
+
+
 def test_the_readmes_pipeline_file_is_one(examples: Path) -> None:
     (text,) = blocks("toml")
     pipeline = ob.Pipeline(**tomllib.loads(text))

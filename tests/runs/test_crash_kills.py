@@ -44,9 +44,10 @@ def settled(case: Case, starter: Starter) -> None:
     case.check()
 
 
-def test_ten_kills_at_random_moments(gateway: Callable[..., Sandbox], starter: Starter) -> None:
-    """The first of the two hundred."""
-    killed_ten_times(0, gateway, starter)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_twenty_kills_at_random_moments(seed: int, gateway: Callable[..., Sandbox], starter: Starter) -> None:
+    """The first of the two hundred: into a file, and into a database."""
+    killed_ten_times(seed, gateway, starter)
 
 
 @pytest.mark.slow
