@@ -20,6 +20,7 @@ from starlette.routing import Route
 from opper_batch.budget import Budget
 from opper_batch.client import Client, Gate, Gateway, StepRules, network
 from opper_batch.client.artifacts import Artifacts, Polling
+from opper_batch.client.bodies import Bodies
 from opper_batch.columns import Columns
 from opper_batch.ledger import Journal, Known, Ledger
 from opper_batch.pace import Pace
@@ -52,6 +53,7 @@ class Rig:
         chance: float = 0.0,
         seconds: float = 30.0,
         gate: Callable[[Pace], Gate] = Gate,
+        bodies: Bodies | None = None,
     ) -> None:
         self.path, self.folder = folder / "ledger.sqlite", folder / "artifacts"
         self.columns = Columns.parse(columns or TICKET)
@@ -61,6 +63,7 @@ class Rig:
         self.transport = network(direct=True, seconds=seconds)
         self.gate = gate(pace or Pace(concurrency=8))
         self.budget = Budget(cap)
+        self.bodies = bodies or Bodies()
         self.ledger = Ledger(self.path, patience=0.2)
         self.ledger.begin(origin="sandbox", options={})
         self.client = Client(
@@ -72,6 +75,7 @@ class Rig:
             journal=self.journal(),
             artifacts=Artifacts(self.gateway, self.transport, self.gate, folder=self.folder, polling=polling),
             chance=lambda: chance,
+            bodies=self.bodies,
         )
 
     def question(

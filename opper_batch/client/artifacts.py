@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from opper_batch.client.bodies import Share
 from opper_batch.client.downloads import Downloads, LinkFailed
 from opper_batch.client.exchange import exchange
 from opper_batch.client.gate import Gate
@@ -63,7 +64,7 @@ class Artifacts:
         self._downloads = Downloads(folder, loopback=gateway.is_loopback)
 
     async def fetch(
-        self, operations: Sequence[Operation], *, name: str, since: float | None = None
+        self, operations: Sequence[Operation], *, name: str, share: Share, since: float | None = None
     ) -> list[Artifact | bytes]:
         """What the operations of one call made: files called after ``name`` or, for JSON, the text itself.
 
@@ -75,7 +76,8 @@ class Artifacts:
         try:
             async with asyncio.timeout(self._polling.deadline):
                 for operation in operations:
-                    fetched.append(await self._fetched(operation, f"{name}-{len(fetched)}", since))
+                    share.done()  # whoever has some must not wait for a place: who has one may wait for it
+                    fetched.append(await self._fetched(operation, f"{name}-{len(fetched)}", since, share))
         except TimeoutError:
             late, minutes = operations[len(fetched)].id, self._polling.deadline / 60
             message = f"operation {late} did not end in {minutes:g} minutes"
@@ -85,16 +87,17 @@ class Artifacts:
     async def close(self) -> None:
         await self._downloads.close()
 
-    async def _fetched(self, operation: Operation, name: str, since: float) -> Artifact | bytes:
+    async def _fetched(self, operation: Operation, name: str, since: float, share: Share) -> Artifact | bytes:
         reason = ""
         for _ in range(self._polling.links):
             status = await self._completed(operation, since)
             try:
                 async with self._places:
-                    fetched = await self._downloads.fetch(operation, status, name=name)
+                    fetched = await self._downloads.fetch(operation, status, name=name, share=share)
                 return self._without_key(fetched)
             except LinkFailed as error:
                 reason = str(error)
+                share.done()
             await self._gate.sleep(self._polling.first)
         raise OperationFailed(f"artifact {operation.id} cannot be fetched: {reason}", final=False)
 

@@ -219,15 +219,18 @@ class Client:
 
     async def _polled(self, reply: Reply, tally: Tally, *, since: float | None = None) -> Outcome:
         """Wait for all operations of a 202; one that gave JSON gave the answer itself."""
-        tally.begun, artifacts = reply, []
-        name = tally.key.hex()
-        for fetched in await self._artifacts.fetch(reply.operations, name=name, since=since):
-            if isinstance(fetched, Artifact):
-                artifacts.append(fetched)
-            else:
-                reply = _answered(fetched, reply)
-        tally.artifacts = tuple(artifacts)
-        return await self._judged(reply, tally, repairable=False)
+        tally.begun, artifacts, share = reply, [], self._bodies.share()
+        made = self._artifacts.fetch(reply.operations, name=tally.key.hex(), share=share, since=since)
+        try:
+            for fetched in await made:
+                if isinstance(fetched, Artifact):
+                    artifacts.append(fetched)
+                else:
+                    reply = _answered(fetched, reply)
+            tally.artifacts = tuple(artifacts)
+            return await self._judged(reply, tally, repairable=False)
+        finally:
+            share.done()
 
     async def _judged(self, reply: Reply, tally: Tally, *, repairable: bool = True) -> Outcome:
         """Read the answer and make it durable; raises BadOutput only when it is to be repaired."""

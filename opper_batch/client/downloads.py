@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import httpx
 
+from opper_batch.client.bodies import Share
 from opper_batch.client.faults import out_of_files, too_many_files, unusable_proxy
 from opper_batch.client.gateway import is_loopback
 from opper_batch.client.transport import BODY_CAP, CONNECT_SECONDS
@@ -48,8 +49,10 @@ class Downloads:
         self._loopback = loopback
         self._opened: httpx.AsyncClient | None = None
 
-    async def fetch(self, operation: Operation, status: OperationStatus, *, name: str) -> Artifact | bytes:
-        """A durable file called ``name`` or, when it is JSON, the text itself.
+    async def fetch(
+        self, operation: Operation, status: OperationStatus, *, name: str, share: Share
+    ) -> Artifact | bytes:
+        """A durable file called ``name`` or, when it is JSON, the text itself, which takes its ``share``.
 
         No redirect is followed: a presigned link names its file itself. Raises LinkFailed, OperationFailed
         for what no new link would better, MachineError for the disk.
@@ -61,7 +64,7 @@ class Downloads:
                 _check_plain(response)
                 mime = plain_mime(status.mime_type or response.headers.get("content-type", ""))
                 if mime == _JSON:
-                    return await _json(response)
+                    return await _json(response, share)
                 path = self._folder / (name + _SUFFIXES.get(mime, ".bin"))
                 await _save(response, path)
                 return Artifact(operation.type, str(path), mime or None)
@@ -112,12 +115,13 @@ def plain_mime(text: str) -> str:
     return mime if re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,60}", mime) else ""
 
 
-async def _json(response: httpx.Response) -> bytes:
+async def _json(response: httpx.Response, share: Share) -> bytes:
     body = bytearray()
     async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > BODY_CAP:
             raise OperationFailed(f"the operation's JSON is larger than {BODY_CAP >> 20} MB", final=True)
+        await share.room(len(body))
     return bytes(body)
 
 

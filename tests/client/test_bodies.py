@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import json
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 
 import pytest
-from client_rig import Rig, Stub, ok, says
+from client_rig import TICKET, Rig, Stub, ok, pending, says, status
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from wire import CARRIERS, Wire, Writer, post, reply, saying, sent
 
 from opper_batch.client import Transport
+from opper_batch.client.artifacts import Polling
 from opper_batch.client.bodies import SMALL, Bodies
 from opper_batch.client.transport import OTHER_CAP
 from opper_batch.errors import BadReply
@@ -135,6 +139,38 @@ def test_one_that_is_given_up_while_it_is_held_up_leaves_nothing(carrier: type[T
         assert repr(bodies) == "Bodies(large=0, waiting=0, free=0)"
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+def test_what_operations_made_takes_its_room_too_and_all_of_it_arrives(stub: Stub, rig: Rigs) -> None:
+    """More of them than there are places to poll and fetch from, each with a link that breaks first."""
+    whole = json.dumps({"category": "bug", "priority": 2, "space": " " * (5 * SMALL)}).encode()
+
+    async def broken(request: Request) -> Response:
+        async def parts() -> AsyncIterator[bytes]:
+            yield whole[: 2 * SMALL]
+            await asyncio.sleep(0.01)
+            request.scope["state"]["transport"].abort()
+            yield whole[2 * SMALL :]
+
+        return StreamingResponse(parts(), headers={"content-length": str(len(whole))})
+
+    async def polled(request: Request) -> Response:
+        path = "/files/broken" if len(stub.at(request.url.path)) == 1 else "/files/whole"
+        return status("completed", url=stub.url + path, mime_type="application/json")
+
+    columns, polling = {**TICKET, "space": "VARCHAR"}, Polling(first=0.01, longest=0.02, deadline=25.0)
+    client = rig(stub.url, columns=columns, bodies=Bodies(room=MEGABYTE), polling=polling)
+    stub.on("/files/broken", broken).on("/files/whole", Response(whole, media_type="application/json"))
+    for number in range(40):
+        stub.on(f"/v3/artifacts/op-{number}/status", polled)
+        stub.on(f"/v3/artifacts/second-{number}/status", polled)
+    calls = [
+        client.question(number, pending=pending(f"op-{number}", f"second-{number}").body)
+        for number in range(40)
+    ]
+    outcomes = asyncio.run(asyncio.wait_for(client.asked(calls), 30))
+    assert [outcome.error for outcome in outcomes] == [None] * 40
+    assert repr(client.bodies) == f"Bodies(large=0, waiting=0, free={MEGABYTE:,})"
 
 
 def test_what_is_no_reply_is_kept_as_far_as_a_person_reads(stub: Stub, rig: Rigs) -> None:

@@ -18,6 +18,7 @@ import trustme
 from wire import CARRIERS, Wire, Writer, echo, free_port, post, reply, saying, sent
 
 from opper_batch.client import Transport
+from opper_batch.client.bodies import Bodies
 from opper_batch.client.downloads import Downloads
 from opper_batch.client.lean import LeanTransport
 from opper_batch.errors import MachineError, Unreachable
@@ -271,7 +272,9 @@ def test_a_proxy_that_cannot_be_used_is_a_sentence(
 ) -> None:
     async def download() -> None:
         ready = OperationStatus("completed", url="https://files.example/a")
-        await Downloads(tmp_path, loopback=False).fetch(Operation("a", "image"), ready, name="a")
+        share = Bodies().share()
+        downloads = Downloads(tmp_path, loopback=False)
+        await downloads.fetch(Operation("a", "image"), ready, name="a", share=share)
 
     monkeypatch.setenv("https_proxy", proxy)
     for going in (carrier(seconds=1.0).send(post("https://gateway.example/v3/call")), download()):
