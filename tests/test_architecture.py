@@ -37,6 +37,7 @@ HOMES = {
     "starlette": {"sandbox"},
     "uvicorn": {"sandbox"},
     "IPython": {"watching"},
+    "matplotlib": {"report"},
     "pandas": {"enriching"},
     "pytest": {"testing"},
     "polars": {"frames", "sinks", "sources"},

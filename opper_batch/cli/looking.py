@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -71,13 +72,29 @@ def export(path: str, as_json: bool, **options: Any) -> int:
 @pipeline_argument
 @click.option("--sandbox", is_flag=True, help="The sandbox's run.")
 @click.option("--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch].")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def report(path: str, form: str, **options: Any) -> None:
-    """What the latest run did: rows, calls, cost, tokens, latency, failures by reason."""
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True
+)
+@click.option("--output", metavar="FILE", help="Write it there; html goes beside the output by default.")
+def report(path: str, form: str, output: str | None, **options: Any) -> None:
+    """What the latest run did: rows, cost, tokens, latency, failures, what the columns hold."""
     from opper_batch.runs import Options, report_of
+    from opper_batch.runs.reporting import page_place, write_beside
 
-    found = report_of(name_of(path), Options(**options))
-    click.echo(json.dumps(found.as_json()) if form == "json" else printable(str(found)))
+    name = name_of(path)
+    found = report_of(name, Options(**options))
+    if form == "html":
+        from opper_batch.report.page import page
+
+        text = page(found)
+        output = output or str(page_place(name, found, Options(**options)))
+    else:
+        text = (json.dumps(found.as_json()) if form == "json" else printable(str(found))) + "\n"
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_beside(Path(output), text)
+    click.echo(output)
 
 
 @click.command()

@@ -80,6 +80,8 @@ def _tell(ended: Ended, *, as_json: bool, quiet: bool) -> None:
     if ended.error is not None:
         reason = summary.stopped if isinstance(ended.error, OpperBatchError) else _INTERRUPTED
         click.echo(f"opper-batch: {printable(reason or '')}", err=True)
+    if ended.unreported is not None:
+        click.echo(f"opper-batch: {printable(ended.unreported)}", err=True)
     if not quiet or summary.exit == 1:
         click.echo(str(summary), err=as_json or quiet)
     if as_json:

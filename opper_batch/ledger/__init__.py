@@ -4,6 +4,7 @@
 """
 
 from opper_batch.ledger.faults import holds_something
+from opper_batch.ledger.findings import findings, kept_report, report_before
 from opper_batch.ledger.journal import Journal
 from opper_batch.ledger.sampling import Paid, prices, sample
 from opper_batch.ledger.view import Known, RunRecord, Totals, View
@@ -17,7 +18,10 @@ __all__ = [
     "RunRecord",
     "Totals",
     "View",
+    "findings",
     "holds_something",
+    "kept_report",
     "prices",
+    "report_before",
     "sample",
 ]

@@ -80,3 +80,10 @@ CREATE TABLE IF NOT EXISTS totals (
     latency_ms    INTEGER NOT NULL DEFAULT 0,  -- of the answers that fit
     PRIMARY KEY (run, template)
 ) WITHOUT ROWID;
+
+-- What a run told of itself at its end, as JSON; the next one compares its columns with those.
+CREATE TABLE IF NOT EXISTS reports (
+    run    INTEGER PRIMARY KEY,
+    whole  INTEGER NOT NULL,  -- 1: the run came to its result, so its columns are known
+    report TEXT    NOT NULL
+);

@@ -62,6 +62,7 @@ FORGET_PENDING = Bulk("DELETE FROM pending WHERE key IN (VALUES", 1, ")")
 
 NEW_RUN = "INSERT INTO runs (started, origin, options) VALUES (?, ?, ?)"
 END_OF_RUN = "UPDATE runs SET ended=?, exit_code=?, published=?, rows=max(rows, ?), summary=? WHERE id=?"
+KEEP_REPORT = "INSERT OR REPLACE INTO reports (run, whole, report) VALUES (?, ?, ?)"
 PROGRESS = "UPDATE runs SET step=?, done=?, rows=? WHERE id=?"
 NEW_TEMPLATE = "INSERT INTO templates (digest, step, fields) VALUES (?, ?, ?) ON CONFLICT (digest) DO NOTHING"
 

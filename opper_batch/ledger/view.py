@@ -33,10 +33,6 @@ _TOTALS = """
            coalesce(sum(throttled), 0), coalesce(sum(unpriced), 0), coalesce(sum(cost), 0.0),
            coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0), coalesce(sum(latency_ms), 0)
     FROM totals"""
-_LATENCIES = "SELECT {} FROM outcomes WHERE run = ? AND ok AND latency_ms IS NOT NULL"
-_MODELS = """
-    SELECT coalesce(model, 'not stated'), count(*), coalesce(sum(cost), 0.0) FROM outcomes
-    WHERE run = ? AND reply IS NOT NULL AND attempts > 0 GROUP BY 1 ORDER BY 2 DESC, 1"""
 _RUNS = """
     SELECT id, started, origin, ended, exit_code, published, step, done, rows, options, summary
     FROM runs ORDER BY id"""
@@ -226,20 +222,6 @@ class View:
         where = " AND ".join(f"{name} = ?" for name, _ in wanted) or "1"
         values = [value for _, value in wanted]
         return Totals(*self.rows(f"{_TOTALS} WHERE {where}", values)[0])
-
-    def latencies(self, run: int) -> dict[str, int]:
-        """Quantiles of how long a run's answers took, in milliseconds; empty when it got none."""
-        count = self.rows(_LATENCIES.format("count(*)"), (run,))[0][0]
-        found = {}
-        for name, share in (("p50", 0.50), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)) if count else ():
-            place = min(count - 1, int(share * count))
-            ordered = _LATENCIES.format("latency_ms") + " ORDER BY latency_ms LIMIT 1 OFFSET ?"
-            found[name] = int(self.rows(ordered, (run, place))[0][0])
-        return found
-
-    def models(self, run: int) -> list[tuple[str, int, float]]:
-        """Which models answered a run: name, answers, and what they cost in USD."""
-        return self.rows(_MODELS, (run,))
 
     def spent(self) -> tuple[float, int]:
         """Since the last run that published: USD paid as far as it is known, and calls of unknown cost."""

@@ -34,7 +34,16 @@ from opper_batch.ledger.faults import (
 from opper_batch.ledger.journal import Journal
 from opper_batch.ledger.lock import Lock, lock_path
 from opper_batch.ledger.rescue import Place, Reserve, make_folder, make_private
-from opper_batch.ledger.statements import END_OF_RUN, INTENT, NEW_RUN, NEW_TEMPLATE, PROGRESS, Bulk, Row
+from opper_batch.ledger.statements import (
+    END_OF_RUN,
+    INTENT,
+    KEEP_REPORT,
+    NEW_RUN,
+    NEW_TEMPLATE,
+    PROGRESS,
+    Bulk,
+    Row,
+)
 from opper_batch.ledger.view import View
 
 _GROUP = 256
@@ -96,6 +105,10 @@ class Ledger:
         """The run is over."""
         ended = (time.time(), exit_code, int(published), rows, json.dumps(dict(summary)), self.run)
         self._do((END_OF_RUN, ended))
+
+    def keep_report(self, report: str, *, whole: bool) -> None:
+        """What the run tells of itself, as JSON text; ``whole`` when it came to its result."""
+        self._do((KEEP_REPORT, (self.run, int(whole), report)))
 
     def advance(self, *, step: str, done: int, rows: int) -> None:
         """How far the run is, for those who look; not waited for."""

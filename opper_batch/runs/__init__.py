@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from opper_batch.runs.options import Options, Progress
     from opper_batch.runs.pilot import ask_pilot
     from opper_batch.runs.planning import Plan, StepPlan, plan
-    from opper_batch.runs.standing import Status, report_of, status, statuses
+    from opper_batch.runs.reporting import report_of
+    from opper_batch.runs.standing import Status, status, statuses
 
 __all__ = [
     "Ended",
@@ -43,7 +44,8 @@ _HOMES = {
     "options": ["Options", "Progress"],
     "pilot": ["ask_pilot"],
     "planning": ["Plan", "StepPlan", "plan"],
-    "standing": ["Status", "report_of", "status", "statuses"],
+    "reporting": ["report_of"],
+    "standing": ["Status", "status", "statuses"],
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 

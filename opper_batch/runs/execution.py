@@ -29,6 +29,7 @@ from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.planning import planned, refuse_above
 from opper_batch.runs.publish import publish
+from opper_batch.runs.reporting import keep_report, profile_of
 from opper_batch.runs.setting import Setting, resolve
 from opper_batch.runs.spending import learn_costs
 from opper_batch.runs.steering import Limits, Steering, UnderWay
@@ -42,11 +43,15 @@ _SOON_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended: its numbers, what stopped it (None when nothing did), and what it worked on."""
+    """How a run ended: its numbers, what stopped it (None when nothing did), and what it worked on.
+
+    ``unreported`` is why its report could not be written, None when it was.
+    """
 
     summary: Summary
     error: BaseException | None
     setting: Setting
+    unreported: str | None = None
 
 
 def execute(pipeline: Pipeline, options: Options, *, sample: bool = False, pilot: int | None = None) -> Ended:
@@ -80,7 +85,9 @@ def execute(pipeline: Pipeline, options: Options, *, sample: bool = False, pilot
         if published and counts and not counts.held_back:
             with suppress(OSError):  # the result is out; without it a later plan says new for changed
                 remember(identities_path(setting.ledger_path), setting.identities)
-        return Ended(summary, error, setting)
+        if sample or pilot is not None:
+            return Ended(summary, error, setting)
+        return Ended(summary, error, setting, keep_report(setting, ledger, view, summary, run.profile))
 
 
 class _Run:
@@ -103,6 +110,7 @@ class _Run:
         self._ledger = ledger
         self._view = view
         self._started = self._told = time.monotonic()
+        self.profile = profile_of(setting)
         self._policy = Policy(
             ledger.run, options.retry_failed, options.refresh, since=_refreshing_since(view.runs())
         )
@@ -198,6 +206,7 @@ class _Run:
             self._view,
             run=self._ledger.run,
             told=lambda rows: self._tell_published(rows, began),
+            seen=self.profile.add,
         )
 
     def _client(self, step: Step, gate: Gate) -> Client:

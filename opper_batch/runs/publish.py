@@ -102,31 +102,41 @@ class Projector:
 
 
 def publish(
-    setting: Setting, view: View, *, run: int, told: Callable[[int], None] = lambda _: None
+    setting: Setting,
+    view: View,
+    *,
+    run: int,
+    told: Callable[[int], None] = lambda _: None,
+    seen: Callable[[pa.RecordBatch], None] = lambda _: None,
 ) -> Counts:
     """Write the sink, all or nothing; without a sink only count. What fails a check goes beside the sink.
 
-    ``told`` hears how many rows are written.
+    ``told`` hears how many rows are written, ``seen`` gets every batch.
     """
     projector = Projector(setting, view, run=run)
     with view.snapshot():
         if setting.pipeline.checks:
-            batches = _telling(projector, told)
+            batches = _telling(projector, told, seen)
             verdicts, rejected = publish_judged(setting, projector.schema, batches)
             return replace(projector.counts, checks=verdicts, rejected=rejected)
         if setting.sink is None:
-            for _ in projector.batches():
+            for batch in projector.batches():
+                seen(batch)
                 told(projector.rows)
             return projector.counts
         with setting.sink.open(projector.schema) as writer:
             for batch in projector.batches():
                 writer.write(batch)
+                seen(batch)
                 told(projector.rows)
     return projector.counts
 
 
-def _telling(projector: Projector, told: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+def _telling(
+    projector: Projector, told: Callable[[int], None], seen: Callable[[pa.RecordBatch], None]
+) -> Iterator[pa.RecordBatch]:
     for batch in projector.batches():
+        seen(batch)
         yield batch
         told(projector.rows)
 

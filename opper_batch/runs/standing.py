@@ -13,7 +13,7 @@ from typing import Any
 
 from opper_batch.errors import DefinitionError, MachineError
 from opper_batch.ledger import RunRecord, Totals, View
-from opper_batch.report import Report, duration, money, totals_text
+from opper_batch.report import duration, money, totals_text
 from opper_batch.runs import wishes
 from opper_batch.runs.options import Options
 from opper_batch.runs.state import ledger_path, state_dir
@@ -188,17 +188,6 @@ def statuses(options: Options) -> list[Status]:
             if view.runs():
                 found.append(_status(path, view))
     return found
-
-
-def report_of(pipeline: str, options: Options) -> Report:
-    """The latest run that ended: what it said of itself, and how long and by whom it was answered."""
-    path = ledger_path(pipeline, options)
-    if path.exists():
-        with View(path) as view:
-            for record in reversed(view.runs()):
-                if record.summary:
-                    return Report(record.summary, view.latencies(record.id), view.models(record.id))
-    raise DefinitionError(f"pipeline {pipeline!r} has no finished run to report; run it first")
 
 
 def _status(path: Path, view: View) -> Status:

@@ -29,6 +29,7 @@ from opper_batch.sinks.places import (
     artifacts_dir,
     rejected_path,
     rejected_table,
+    report_place,
     sandbox_path,
     sandbox_table,
     suffix_of,
@@ -42,6 +43,7 @@ __all__ = [
     "open_sink",
     "rejected_path",
     "rejected_table",
+    "report_place",
     "sandbox_path",
     "sandbox_table",
 ]

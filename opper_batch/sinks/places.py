@@ -54,6 +54,11 @@ def artifacts_dir(target: str, table: str | None = None) -> Path:
     return Path(place + ".artifacts")
 
 
+def report_place(artifacts: Path) -> Path:
+    """``<output>.report`` for a sink whose files lie in ``artifacts``: beside the output, as that is."""
+    return artifacts.with_suffix(".report")
+
+
 def _as_file_name(text: str) -> str:
     """``text`` with what a file name cannot hold written as %XX; different texts stay different."""
     return re.sub(r"[%/\\\x00-\x1f]", lambda match: f"%{ord(match.group()):02X}", text)

@@ -215,21 +215,6 @@ def test_running_totals_are_what_a_scan_would_find(
     assert view.totals(run=99) == view.totals(template=99) == Totals()
 
 
-def test_latencies_are_those_of_the_answers_of_one_run(ledger: Ledger, journal: Journal, view: View) -> None:
-    assert view.latencies(1) == {}
-    wait(*(journal.record(answer(number, latency_ms=number)) for number in range(1, 101)))
-    wait(journal.record(failure(200, latency_ms=9_999)), journal.record(answer(201, latency_ms=None)))
-    assert view.latencies(1) == {"p50": 51, "p95": 96, "p99": 100, "max": 100}
-    assert view.latencies(2) == {}
-
-
-def test_models_are_counted_with_what_they_cost(journal: Journal, view: View) -> None:
-    wait(*(journal.record(answer(number)) for number in range(3)))
-    wait(journal.record(answer(4, model="c/d", usage=Usage())), journal.record(failure(5, attempts=1)))
-    wait(journal.record(answer(6, model=None, usage=Usage())))
-    assert view.models(1) == [("a/b", 3, 0.75), ("c/d", 1, 0.0), ("not stated", 1, 0.0)]
-
-
 def test_spent_is_what_was_paid_since_a_result_was_published(ledger: Ledger, view: View) -> None:
     def run(published: bool) -> None:
         wait(next_run(ledger).record(answer(1)))

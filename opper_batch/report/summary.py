@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from math import floor, log10
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,10 @@ from opper_batch.text import printable, shortened
 
 if TYPE_CHECKING:  # whoever only looks does without the pipeline's definition
     from opper_batch.pipeline import Verdict
+
+SCHEMA = 1
+_FEW_VALUES = 40
+_EPOCH = datetime(1970, 1, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +122,22 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A past run: its summary as it was kept, quantiles of latency in ms, and (model, answers, USD)."""
+    """A past run: its summary, and ``details`` of its calls, its columns, and the pipeline as it was.
+
+    Both are JSON as they were kept; what an older version did not keep is not there.
+    """
 
     summary: dict[str, Any]
-    latency_ms: dict[str, int]
-    models: list[tuple[str, int, float]]
+    details: dict[str, Any]
+
+    @classmethod
+    def from_json(cls, numbers: dict[str, Any]) -> Report:
+        """What ``as_json`` gave."""
+        return cls(numbers, {})
 
     def as_json(self) -> dict[str, Any]:
-        models = [{"model": name, "answers": answers, "cost": cost} for name, answers, cost in self.models]
-        return {"schema": 1, **self.summary, "latency_ms": self.latency_ms, "models": models}
+        """Within one ``schema`` keys are only ever added."""
+        return {"schema": SCHEMA, **self.summary, **self.details}
 
     def __str__(self) -> str:
         return printable("\n".join(self._lines()))
@@ -137,7 +149,7 @@ class Report:
         return card(f"{self.summary['pipeline']}: run {self.summary['run_id']}", self.as_json())
 
     def _lines(self) -> list[str]:
-        said = self.summary
+        said = self.as_json()
         rows = "not counted"
         if said["rows"] is not None:
             rows = (
@@ -153,15 +165,56 @@ class Report:
             f"  cost    {money(said['cost'])}, {tokens}",
             *([f"  unknown {doubt}"] if said["in_doubt"] else []),
         ]
-        if self.latency_ms:
-            quantiles = ", ".join(f"{name} {value:,} ms" for name, value in self.latency_ms.items())
+        if said["latency_ms"]:
+            quantiles = ", ".join(f"{name} {value:,} ms" for name, value in said["latency_ms"].items())
             lines.append(f"  latency {quantiles}")
         lines += [
-            f"  model   {name}: {number:,} answers, {money(cost)}" for name, number, cost in self.models
+            f"  model   {model['model']}: {model['answers']:,} answers, {money(model['cost'])}"
+            for model in said["models"]
         ]
         lines += [f"  failed  {times:,} × {shortened(reason, 160)}" for reason, times in said["failures"]]
         checks = [(check["ok"], f"{check['name']}: {check['said']}") for check in said.get("checks", ())]
+        lines += [f"  column  {column_text(column)}" for column in said.get("columns") or ()]
         return lines + _checks(checks) + _rejected(said.get("rejected"))
+
+
+def column_text(column: dict[str, Any]) -> str:
+    """A column's profile on one line, and how it moved."""
+    parts = []
+    if column["null"]:
+        parts.append(f"{percent(column['null'], column['rows'])} null")
+    if column["values"] and column["distinct"] <= _FEW_VALUES:
+        whole = sum(times for _, times in column["values"]) + column["other_values"]
+        parts += [f"{shortened(value, 40)} {percent(times, whole)}" for value, times in column["values"][:4]]
+    elif numbers := column["numbers"]:
+        parts.append(" to ".join(spread(numbers, times=column["times"])))
+    elif lengths := column["lengths"]:
+        parts.append(f"length {lengths['min']:,.0f} to {lengths['median']:,.0f} to {lengths['max']:,.0f}")
+    moved = column.get("moved")
+    if moved and moved["distance"]:
+        parts.append(f"moved by {moved['distance']:.1%}")
+    return f"{column['name']}: {', '.join(parts) or 'no values'}"
+
+
+def percent(part: float, whole: float) -> str:
+    """``12.5 %``; what is there is never said to be 0."""
+    share = part / whole if whole else 0.0
+    return "under 0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"
+
+
+def spread(numbers: dict[str, Any], *, times: bool) -> list[str]:
+    """Smallest, middle and largest; of dates the middle is a date too."""
+    said = [as_number(numbers[name], times=times) for name in ("min", "median", "max")]
+    days = times and len(said[0]) == len(said[2]) == len("2026-01-01")
+    return [text[:10] for text in said] if days else said
+
+
+def as_number(value: float, *, times: bool = False) -> str:
+    """A number of a column; with ``times`` it is Unix seconds, said as a date."""
+    if not times:
+        return f"{value:,.0f}" if value == round(value) and abs(value) < 1e15 else f"{value:,.4g}"
+    moment = _EPOCH + timedelta(seconds=value)
+    return f"{moment:%Y-%m-%d}" if value % 86_400 == 0 else f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def summary_text(summary: Summary) -> str:

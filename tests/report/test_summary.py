@@ -184,8 +184,12 @@ def test_a_running_total_is_one_line() -> None:
 
 
 def report(**changes: Any) -> Report:
-    latency = {"p50": 812, "p99": 12_345}
-    return Report({**DONE.as_json(), **changes}, latency, [("a/b", 5_998, 1.2), ("not stated", 3, 0.0)])
+    models = [("a/b", 5_998, 1.2), ("not stated", 3, 0.0)]
+    details = {
+        "latency_ms": {"p50": 812, "p99": 12_345},
+        "models": [{"model": name, "answers": answers, "cost": cost} for name, answers, cost in models],
+    }
+    return Report({**DONE.as_json(), **changes}, details)
 
 
 def test_a_report_adds_latency_and_models_to_what_the_run_said() -> None:
@@ -217,7 +221,7 @@ def test_hostile_text_is_shown_and_not_obeyed() -> None:
     past = {**DONE.as_json(), "failures": [[HOSTILE, 1]], "stopped": HOSTILE}
     texts = [
         str(Summary(run_id=1, pipeline="t", counts=counts, output=HOSTILE)),
-        str(Report(past, {}, [(HOSTILE, 1, 0.1)])),
+        str(Report(past, {"latency_ms": {}, "models": [{"model": HOSTILE, "answers": 1, "cost": 0.1}]})),
     ]
     for text in texts:
         assert "\\x1b[2J" in text
