@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-# Control characters but newline and tab, line ends that only some programs take for one, and the
-# bidirectional overrides that reorder what a person reads.
-_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+# Control characters but newline and tab, line ends that only some programs take for one, the bidirectional
+# overrides that reorder what a person reads, and the byte order mark: a name with one looks like another.
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
 def printable(text: str) -> str:

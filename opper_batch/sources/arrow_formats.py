@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from opper_batch.errors import SourceError
-from opper_batch.sources.contract import check_names
+from opper_batch.sources.contract import BATCH_ROWS, check_names
 from opper_batch.sources.places import first_line
 from opper_batch.sources.schemas import conformed, merged
 from opper_batch.sources.slices import fitting_rows, sliced
+from opper_batch.sources.valid import check_values
 
 if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
@@ -28,14 +29,12 @@ class ParquetFormat:
         return "Parquet"
 
     def check(self, paths: Sequence[str]) -> tuple[int, pa.Schema]:
-        """The footers of all files are read; a broken page is found only when it is read."""
-        return _checked(paths, _parquet_shape)
+        return _checked(paths, _parquet_shape, _parquet_batches)
 
     def read(self, path: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
-        with _readable(path, "Parquet"), _opened_parquet(path) as file:
-            for batch in file.iter_batches(batch_size=min(rows, _parquet_batch_rows(file))):
-                for piece in sliced(batch, rows):
-                    yield conformed(piece, schema)
+        for batch in _parquet_batches(path, rows):
+            for piece in sliced(batch, rows):
+                yield conformed(piece, schema)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +46,28 @@ class IpcFormat:
         return "Arrow IPC"
 
     def check(self, paths: Sequence[str]) -> tuple[int, pa.Schema]:
-        """Files say how many rows they hold; streams are read through to count them."""
-        return _checked(paths, ipc_shape)
+        return _checked(paths, ipc_shape, _ipc_batches)
 
     def read(self, path: str, schema: pa.Schema, rows: int) -> Iterator[pa.RecordBatch]:
-        with _readable(path, "Arrow IPC"), pa.OSFile(path) as file:
-            for batch in _ipc_batches(file):
-                for piece in sliced(batch, rows):
-                    yield conformed(piece, schema)
+        for batch in _ipc_batches(path, rows):
+            for piece in sliced(batch, rows):
+                yield conformed(piece, schema)
 
 
-def _checked(paths: Sequence[str], shape: Callable[[str], tuple[int, pa.Schema]]) -> tuple[int, pa.Schema]:
+def _checked(
+    paths: Sequence[str],
+    shape: Callable[[str], tuple[int, pa.Schema]],
+    batches: Callable[[str, int], Iterator[pa.RecordBatch]],
+) -> tuple[int, pa.Schema]:
+    """What differs between files is told from their schemas alone, before any of them is read whole."""
     total, schema = shape(paths[0])
     check_names(schema.names, paths[0])
     for path in paths[1:]:
         rows, other = shape(path)
         schema = merged(paths[0], schema, path, other)
         total += rows
+    for path in paths:
+        check_values(batches(path, BATCH_ROWS), path)
     return total, schema.remove_metadata()
 
 
@@ -91,6 +95,11 @@ def _parquet_shape(path: str) -> tuple[int, pa.Schema]:
         return file.metadata.num_rows, file.schema_arrow
 
 
+def _parquet_batches(path: str, rows: int) -> Iterator[pa.RecordBatch]:
+    with _readable(path, "Parquet"), _opened_parquet(path) as file:
+        yield from file.iter_batches(batch_size=min(rows, _parquet_batch_rows(file)))
+
+
 def _parquet_batch_rows(file: ParquetFile) -> int:
     """How many rows of the widest row group fill a batch, by the sizes that the footer gives."""
     groups = [file.metadata.row_group(number) for number in range(file.metadata.num_row_groups)]
@@ -107,13 +116,15 @@ def ipc_shape(path: str) -> tuple[int, pa.Schema]:
         return sum(batch.num_rows for batch in stream), stream.schema
 
 
-def _ipc_batches(file: pa.NativeFile) -> Iterator[pa.RecordBatch]:
-    if not _is_ipc_file(file):
-        yield from pa.ipc.open_stream(file)
-        return
-    reader = pa.ipc.open_file(file)
-    for number in range(reader.num_record_batches):
-        yield reader.get_batch(number)
+def _ipc_batches(path: str, rows: int = 0) -> Iterator[pa.RecordBatch]:
+    """As they were written, of whatever size."""
+    with _readable(path, "Arrow IPC"), pa.OSFile(path) as file:
+        if not _is_ipc_file(file):
+            yield from pa.ipc.open_stream(file)
+            return
+        reader = pa.ipc.open_file(file)
+        for number in range(reader.num_record_batches):
+            yield reader.get_batch(number)
 
 
 def _is_ipc_file(file: pa.NativeFile) -> bool:

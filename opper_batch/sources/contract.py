@@ -56,8 +56,12 @@ class Source(Protocol):
     def check(self) -> Checked:
         """Find every fault before anything is called; raises SourceError for the first one.
 
-        CSV and JSONL are read whole; of Parquet and Arrow files the footers and schemas are read.
+        Every row of every file is read, and looked at.
         """
+        ...
+
+    def place(self, row: int) -> str:
+        """Where the row with this number (from 1) is, for a sentence: its file, and its number there."""
         ...
 
     def batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:

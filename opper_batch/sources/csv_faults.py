@@ -5,14 +5,22 @@ Python's csv module knows that a row is wrong but not in which column; so the ro
 
 from __future__ import annotations
 
+import csv
+import io
+import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from opper_batch.errors import SourceError
 from opper_batch.sources.places import quoted, row_place
-from opper_batch.sources.text_files import LONGEST
+from opper_batch.sources.text_files import LONGEST, opened_text
 
 _DELIMITERS = ",;\t|"
+
+# What has no place in a cell: NUL, and a byte that is not UTF-8, as ``surrogateescape`` reads it.
+NUL = re.compile("\0")
+HALF = re.compile("[\udc80-\udcff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +101,27 @@ def find_quote_fault(lines: Iterable[str], delimiter: str, start: int) -> QuoteF
                 return None
             cell += 1
     return QuoteFault(cell, opened, start, "") if quoting else None
+
+
+def place_of(bad: re.Pattern[str], path: str, delimiter: str) -> str | None:
+    """Row and column of the first cell that holds what is ``bad``; None where an odd quote hides it.
+
+    Reads the file again, leniently, since it is known to hold it.
+    """
+    with (
+        opened_text(path) as file,
+        io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as text,
+        suppress(csv.Error),
+    ):
+        reader, row, start = csv.reader(text, delimiter=delimiter, strict=True), 0, 1
+        columns: list[str] = []
+        for cells in reader:
+            columns = columns or cells
+            for index, cell in enumerate(cells):
+                if bad.search(cell) and not row:
+                    return f"{path}, line {start} (the header)"
+                if bad.search(cell):
+                    return row_place(path, row, start, columns[index] if index < len(columns) else None)
+            row += bool(cells) or len(columns) == 1
+            start = reader.line_num + 1
+    return None

@@ -20,7 +20,14 @@ import pyarrow as pa
 
 from opper_batch.errors import SourceError
 from opper_batch.sources.contract import TEXT_PER_BATCH, check_names
-from opper_batch.sources.csv_faults import find_quote_fault, quote_fault_error, ragged_error
+from opper_batch.sources.csv_faults import (
+    HALF,
+    NUL,
+    find_quote_fault,
+    place_of,
+    quote_fault_error,
+    ragged_error,
+)
 from opper_batch.sources.csv_plain import plain_columns
 from opper_batch.sources.places import line_place, quoted, row_place
 from opper_batch.sources.text_files import LONGEST, not_utf8_error, opened_text
@@ -61,6 +68,10 @@ class PlainBlock:
 
     def texts(self, column: int) -> pa.Array:
         return self.columns[column]
+
+
+class NulFound(Exception):
+    """A line holds a NUL; where, is looked for when it is told."""
 
 
 class _Lines:
@@ -122,19 +133,19 @@ class _Lines:
     def _up_to_fault(self, lines: list[str], given: int) -> Iterator[list[str]]:
         """The lines before the first that will not do, since what is wrong with those is told first."""
         for index, line in enumerate(lines):
-            where = line_place(self._path, given + index + 1)
             if "\0" in line:
                 yield lines[:index]
-                raise SourceError(f"{where} holds a NUL byte: it is no text, or UTF-16; convert it to UTF-8")
+                raise NulFound
             if len(line) >= LONGEST:
                 yield lines[:index]
+                where = line_place(self._path, given + index + 1)
                 raise SourceError(f"{where} is longer than {LONGEST:,} characters")
         yield lines
 
 
 def read_header(path: str, delimiter: str) -> list[str]:
     """The column names as written; raises SourceError for an empty file and for names that will not do."""
-    with _lines(path) as lines:
+    with _lines(path, delimiter) as lines:
         try:
             header = next(_reader(lines, delimiter), [])
         except csv.Error:
@@ -149,7 +160,7 @@ def read_header(path: str, delimiter: str) -> list[str]:
 
 def read_blocks(path: str, delimiter: str, columns: Sequence[str], size: int) -> Iterator[Block | PlainBlock]:
     """The data rows, each as wide as ``columns``, at most ``size`` to a block and bounded in characters."""
-    with _lines(path) as lines:
+    with _lines(path, delimiter) as lines:
         strict = _StrictRows(path, lines, delimiter, columns, size)
         yield from strict.blocks()
         while text := lines.peek():
@@ -232,13 +243,16 @@ class _StrictRows:
 
 
 @contextmanager
-def _lines(path: str) -> Iterator[_Lines]:
+def _lines(path: str, delimiter: str) -> Iterator[_Lines]:
     try:
         # newline="" keeps line breaks inside quotes as they are; the csv module asks for it.
         with opened_text(path) as file, io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
             yield _Lines(path, text)
     except UnicodeDecodeError:
-        raise not_utf8_error(path) from None
+        raise not_utf8_error(path, place_of(HALF, path, delimiter)) from None
+    except NulFound:
+        where = place_of(NUL, path, delimiter) or path
+        raise SourceError(f"{where} holds a NUL byte, which is no text: remove it") from None
 
 
 def _reader(lines: _Lines, delimiter: str) -> Reader:
@@ -249,7 +263,7 @@ def _reader(lines: _Lines, delimiter: str) -> Reader:
 
 def _quote_fault(path: str, delimiter: str, row: int, start: int, columns: Sequence[str]) -> SourceError:
     """Reads again to find where exactly; ``columns`` only serve the sentence."""
-    with _lines(path) as again:
+    with _lines(path, delimiter) as again:
         fault = find_quote_fault(again, delimiter, start)
     return quote_fault_error(fault, path, row, start, columns)
 

@@ -74,6 +74,14 @@ class FileSource:
                 for batch in self._format.read(signature.path, self._own_schema, rows):
                     yield self._partitions.add(batch, number, checked.schema)
 
+    def place(self, row: int) -> str:
+        for path in self._paths[:-1]:
+            rows = sum(batch.num_rows for batch in self._format.read(path, self._own_schema, BATCH_ROWS))
+            if row <= rows:
+                return f"{path}, row {row}"
+            row -= rows
+        return f"{self._paths[-1]}, row {row}"
+
     def _once_checked(self) -> Checked:
         return self._checked or self.check()
 

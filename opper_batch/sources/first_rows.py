@@ -35,6 +35,9 @@ class FirstRows:
         checked = self._source.check()
         return replace(checked, rows=min(checked.rows, self._limit))
 
+    def place(self, row: int) -> str:
+        return self._source.place(row)
+
     def batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         left = self._limit
         if not left:

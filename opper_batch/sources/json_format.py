@@ -42,7 +42,8 @@ class JsonLinesFormat:
         where = paths[0] if len(paths) == 1 else f"{paths[0]} and the files after it"
         names = [*columns, *(name for name in self.declared if name not in columns)]
         if not names:
-            raise SourceError(f"{where}: there is no row, and so no column; declare the columns in types")
+            none = "no row has a key" if rows else "there is no row"
+            raise SourceError(f"{where}: {none}, and so there is no column; declare the columns in types")
         check_names(names, where)
         return rows, pa.schema([(name, self._type(name, columns)) for name in names])
 

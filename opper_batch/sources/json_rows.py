@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
 from typing import Any
 
 from opper_batch.errors import SourceError
 from opper_batch.sources.contract import TEXT_PER_BATCH
 from opper_batch.sources.places import first_line, line_place, quoted
 from opper_batch.sources.text_files import LONGEST, not_utf8_error, opened_text
+
+
+_DIGITS = 17  # as many tell every double from every other
 
 
 @dataclass(slots=True)
@@ -36,6 +41,10 @@ class WrittenFloat(float):
         number = super().__new__(cls, text)
         number.text = text
         return number
+
+
+class InexactFloat(WrittenFloat):
+    """A number with digits that no double keeps, which only a declared column can take."""
 
 
 class _NotJson(ValueError):
@@ -72,7 +81,7 @@ def _object(path: str, line: int, text: str, decoder: json.JSONDecoder) -> dict[
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise SourceError(
-            f"{where}, character {error.colno} is not JSON ({error.msg}): write one whole object on each line"
+            f"{where}, character {error.colno} is not JSON ({error.msg.removesuffix(' at')}): {_advice(error)}"
         ) from None
     except UnicodeEncodeError:
         raise SourceError(
@@ -87,6 +96,14 @@ def _object(path: str, line: int, text: str, decoder: json.JSONDecoder) -> dict[
             f"{where} holds {_kind(value)} where an object should be: write one object on each line"
         )
     return value
+
+
+def _advice(error: json.JSONDecodeError) -> str:
+    if re.search(r"[:,\[]\s*-?0$", error.doc[: error.pos]) and error.doc[error.pos].isdigit():
+        return "a number has no leading zeros; write it as text, in quotes"
+    if error.doc.startswith("["):
+        return "it begins a list; write one whole object on each line, for example with  jq -c '.[]'"
+    return "write one whole object on each line"
 
 
 def _without_trailing_blanks(path: str) -> Iterator[tuple[int, str]]:
@@ -126,16 +143,30 @@ def _refuse_constant(name: str) -> Any:
 
 
 def _finite(text: str) -> float:
-    return _checked_finite(float(text), text)
+    return _inexact(text) if len(text) > _DIGITS else _checked_finite(float(text), text)
 
 
 def _written(text: str) -> float:
-    return _checked_finite(WrittenFloat(text), text)
+    return _inexact(text) if len(text) > _DIGITS else _checked_finite(WrittenFloat(text), text)
+
+
+def _inexact(text: str) -> float:
+    """A double as it may be written in full, to the last digit; or a number that is no such thing."""
+    number = WrittenFloat(text)
+    _checked_finite(number, text)
+    with localcontext() as context:
+        written = Decimal(text)
+        context.prec = max(_DIGITS, len(written.as_tuple().digits))
+        exact = context.create_decimal(Decimal(float(number))) == written
+        few = len(written.normalize().as_tuple().digits) <= _DIGITS
+    return number if exact or few else InexactFloat(text)
 
 
 def _checked_finite(number: float, text: str) -> float:
     if math.isinf(number):
         raise _NotJson(f"the number {quoted(text, 30)} is too large for a double; write it as text")
+    if number == 0.0 and text.lower().partition("e")[0].strip("-0."):
+        raise _NotJson(f"the number {quoted(text, 30)} is too small for a double; write it as text")
     return number
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from opper_batch.errors import SourceError
-from opper_batch.sources.json_rows import WrittenFloat
+from opper_batch.sources.json_rows import InexactFloat, WrittenFloat
 from opper_batch.sources.places import line_place, quoted
 
 # More keys than this are data that was written as keys: a table of that width is of no use to anybody.
@@ -29,6 +29,7 @@ _KINDS = {
     int: "a whole number",
     float: "a number",
     WrittenFloat: "a number",
+    InexactFloat: "a number",
     list: "a list",
     dict: "an object",
 }
@@ -58,6 +59,11 @@ class Shape:
         for kind in kinds:
             if kind is not type(None):
                 self._admit(kind, values, lines, file)
+        if InexactFloat in kinds:
+            line = next(
+                line for value, line in zip(values, lines, strict=True) if type(value) is InexactFloat
+            )
+            raise self._error(_Place(file, line), "holds a number with more digits than a DOUBLE keeps")
         if int in kinds:
             self._observe_integers(values, lines, file)
         if list in kinds:

@@ -129,7 +129,10 @@ def _kind_of(path: str) -> str:
         return _SUFFIXES[suffix]
     if suffix in _COMPRESSED:
         raise SourceError(f"{path} is compressed: decompress it first, or read it through sql")
-    raise SourceError(f"{path} has no suffix that says its format: known are {', '.join(_SUFFIXES)}")
+    raise SourceError(
+        f"{path} has no suffix that says its format: known are {', '.join(_SUFFIXES)}; "
+        "of a folder with other files in it, name yours by a glob such as folder/*.csv"
+    )
 
 
 def _check_delimiter(delimiter: str | None) -> None:

@@ -17,6 +17,7 @@ from opper_batch.sources.arrow_formats import IpcFormat, ipc_shape
 from opper_batch.sources.contract import BATCH_ROWS, Checked, check_batch_rows, check_names
 from opper_batch.sources.places import first_line
 from opper_batch.sources.slices import sliced
+from opper_batch.sources.valid import check_values
 
 
 class SpooledSource:
@@ -60,6 +61,9 @@ class SpooledSource:
         checked = self.check()
         yield from IpcFormat().read(self._path, checked.schema, rows)
 
+    def place(self, row: int) -> str:
+        return f"{self.name}, row {row}"
+
     def _spooled(self) -> Checked:
         try:
             handle, self._path = tempfile.mkstemp(prefix="source-", suffix=".arrow", dir=self._folder)
@@ -70,6 +74,7 @@ class SpooledSource:
             raise _disk_error(error, self.name) from error
         rows, schema = ipc_shape(self._path)
         check_names(schema.names, self.name)
+        check_values(IpcFormat().read(self._path, schema, BATCH_ROWS), self.name)
         return Checked(rows, schema.remove_metadata())
 
 

@@ -15,6 +15,7 @@ from opper_batch.sources.places import first_line, quoted
 from opper_batch.sources.slices import sliced
 from opper_batch.sources.spool import SpooledSource, write_stream
 from opper_batch.sources.sql import relation_source
+from opper_batch.sources.valid import check_values
 
 if TYPE_CHECKING:
     import polars
@@ -40,7 +41,11 @@ class TableSource:
         return self._schema
 
     def check(self) -> Checked:
+        check_values(self._table.to_batches(), self.name)
         return Checked(self._table.num_rows, self._schema)
+
+    def place(self, row: int) -> str:
+        return f"{self.name}, row {row}"
 
     def batches(self, rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
         check_batch_rows(rows)

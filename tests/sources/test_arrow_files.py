@@ -144,16 +144,51 @@ def test_a_stream_cut_inside_a_batch_is_one_sentence(tmp_path: Path) -> None:
         open_source(path=path).check()
 
 
-def test_a_broken_page_is_one_sentence_when_it_is_read(tmp_path: Path) -> None:
+def test_a_broken_page_is_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet"
     pq.write_table(pa.table({"a": [f"text {n}" for n in range(1000)]}), path)
     content = bytearray(path.read_bytes())
     content[4:200] = b"\xff" * 196
     path.write_bytes(content)
-    source = open_source(path=path)
-    source.check()
     with pytest.raises(SourceError, match="cannot be read as Parquet"):
-        list(source.batches())
+        open_source(path=path).check()
+
+
+def texts(values: list[bytes]) -> pa.Array:
+    """Text that nobody looked at."""
+    return pa.StringArray.from_buffers(len(values), *pa.array(values, pa.binary()).buffers()[1:])
+
+
+NO_TEXT = {
+    "plain": lambda values: texts(values),
+    "in lists": lambda values: pa.ListArray.from_arrays(list(range(len(values) + 1)), texts(values)),
+    "in structs": lambda values: pa.StructArray.from_arrays([texts(values)], ["x"]),
+    "in a dictionary": lambda values: pa.DictionaryArray.from_arrays(
+        [*range(5), 5, *range(3)], texts(values[:6])
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("kind", NO_TEXT)
+def test_text_that_is_not_utf8_is_found_with_its_row_and_column(tmp_path: Path, name: str, kind: str) -> None:
+    values = NO_TEXT[kind]([b"a"] * 5 + [b"caf\xe9"] + [b"b"] * 3)
+    WRITERS[name](pa.table({"id": range(9), "v": values}), tmp_path / name)
+    said = rf"{name}, row 6, column 'v' holds text that is not UTF-8"
+    if kind == "in a dictionary":  # which comes with the first rows, whichever rows its entries are for
+        said = rf"{name}(, column 'v' holds text that is not UTF-8| cannot .*Invalid UTF8)"
+    with pytest.raises(SourceError, match=said):
+        open_source(path=tmp_path / name).check()
+
+
+def test_lists_that_point_beyond_their_elements_are_found_before_they_are_read(tmp_path: Path) -> None:
+    offsets = pa.array([0, 1, 9_999_999, 2], pa.int32())
+    lists = pa.ListArray.from_buffers(
+        pa.list_(pa.int64()), 3, [None, offsets.buffers()[1]], children=[pa.array([1, 2])]
+    )
+    write_ipc_file(pa.table({"v": lists}), tmp_path / "rows.arrow")
+    with pytest.raises(SourceError, match=r"rows\.arrow, column 'v' is broken"):
+        open_source(path=tmp_path / "rows.arrow").check()
 
 
 def test_types_are_in_the_file_and_not_declared(tmp_path: Path) -> None:

@@ -34,9 +34,28 @@ FAULTS = {
     "a duplicate header": (b"a,b,a\n1,2,3\n", ["line 1", "columns 1 and 3 are both named 'a'"]),
     "an empty header name": (b"a,,c\n1,2,3\n", ["line 1", "column 2 has no name"]),
     "a blank header name": (b"a,  ,c\n1,2,3\n", ["line 1", "column 2 has no name"]),
-    "bytes that are not UTF-8": (b"a,b\n1,2\nx,caf\xe9\n", ["line 3", "byte 0xE9 at offset 13", "iconv"]),
-    "UTF-8 cut at the end": (b"a\nx\n\xe2\x82", ["line 3", "byte 0xE2 at offset 4"]),
-    "a NUL byte": (b"a,b\n1,2\n3,\x004\n", ["line 3", "NUL byte"]),
+    "bytes that are not UTF-8": (
+        b"a,b\n1,2\nx,caf\xe9\n",
+        ["row 2 (line 3), column 'b'", "byte 0xE9 at offset 13"],
+    ),
+    "UTF-8 cut at the end": (
+        b"a\nx\n\xe2\x82",
+        ["row 2 (line 3), column 'a'", "byte 0xE2 at offset 4", "iconv"],
+    ),
+    "a NUL byte": (b"a,b\n1,2\n3,\x004\n", ["row 2 (line 3), column 'b' holds a NUL byte"]),
+    "a NUL byte after a quoted line break": (
+        b'a,b\n"1\n2",x\ny,"\x00"\n',
+        ["row 2 (line 4), column 'b' holds a NUL byte"],
+    ),
+    "a NUL byte in the header": (b"a,b\0\n1,2\n", ["line 1 (the header) holds a NUL byte"]),
+    "gzip": (b"\x1f\x8b\x08", ["is compressed with gzip: decompress it"]),
+    "a spreadsheet": (b"PK\x03\x04\x14", ["is a zip archive or a spreadsheet: save what is in it as CSV"]),
+    "Parquet under another name": (
+        b"PAR1\x15\x04\x15",
+        ["is a Parquet file: let its name end with .parquet"],
+    ),
+    "UTF-16 without a mark": ("a,b\n1,2\n".encode("utf-16-be"), ["is UTF-16BE, not", "iconv -f UTF-16BE"]),
+    "UTF-32 without a mark": ("a,b\n1,2\n".encode("utf-32-le"), ["is UTF-32LE, not", "iconv -f UTF-32LE"]),
     "UTF-16": ("a,b\n1,2\n".encode("utf-16"), ["is UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8"]),
     "UTF-32": ("a,b\n1,2\n".encode("utf-32"), ["is UTF-32, not UTF-8", "iconv -f UTF-32 -t UTF-8"]),
     "an empty file": (b"", ["is empty"]),
@@ -71,7 +90,9 @@ def test_bad_bytes_are_found_far_into_a_file(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     start = b"a,b\n" + "é,ü\n".encode() * 300_000
     path.write_bytes(start + b"x,\xff\n")
-    with pytest.raises(SourceError, match=rf"line 300002: byte 0xFF at offset {len(start) + 2} "):
+    with pytest.raises(
+        SourceError, match=rf"row 300001 \(line 300002\), column 'b': byte 0xFF at offset {len(start) + 2} "
+    ):
         open_source(path=path).check()
 
 

@@ -89,7 +89,15 @@ FAULTS = {
     "an integer beyond 64 bits": (['{"a": 18446744073709551616}'], ["line 1, column 'a'", "64 bits"]),
     "unsigned and negative": (['{"a": -1}', '{"a": 9223372036854775808}'], ["line 2, column 'a'", "64 bits"]),
     "only empty objects": (['{"a": {}}'], ["line 1, column 'a' is always an empty object"]),
-    "no row": ([""], ["there is no row, and so no column"]),
+    "no row": ([""], ["there is no row, and so there is no column"]),
+    "no key": (["{}", "{}"], ["no row has a key, and so there is no column"]),
+    "a leading zero": (['{"a": 007}'], ["line 1, character 8", "no leading zeros; write it as text"]),
+    "a list over lines": (["[", '{"a": 1}', "]"], ["line 1, character 1", "begins a list", "jq -c '.[]'"]),
+    "digits that no double keeps": (
+        ['{"a": 0.5}', '{"a": 0.1234567890123456789}'],
+        ["line 2, column 'a' holds a number with more digits than a DOUBLE keeps", "declare 'a' in types"],
+    ),
+    "a number too small": (['{"a": 1e-999}'], ["line 1: the number '1e-999' is too small"]),
     "data as keys": ([json.dumps({f"k{n}": 1 for n in range(3000)})], ["more than 2,000 different keys"]),
 }
 
@@ -137,6 +145,18 @@ def test_a_declared_value_that_does_not_fit_names_its_line(tmp_path: Path) -> No
     path = written(tmp_path, '{"a": 1}', '{"a": 1.5}')
     with pytest.raises(SourceError, match=r"line 2, column 'a': '1.5' is no INTEGER"):
         open_source(path=path, types={"a": "INTEGER"}).check()
+
+
+def test_a_double_may_be_written_with_as_many_digits_as_it_has(tmp_path: Path) -> None:
+    texts = ["0.1000000000000000055511151231257827", "1.00000000000000000000", "0.10000000000000001", "-0.0"]
+    path = written(tmp_path, *(f'{{"a": {text}}}' for text in texts))
+    assert [str(row["a"]) for row in rows_of(open_source(path=path))] == ["0.1", "1.0", "0.1", "-0.0"]
+
+
+def test_digits_that_no_double_keeps_can_be_declared(tmp_path: Path) -> None:
+    path = written(tmp_path, '{"a": 0.1234567890123456789}')
+    source = open_source(path=path, types={"a": "DECIMAL(20,19)"})
+    assert rows_of(source) == [{"a": Decimal("0.1234567890123456789")}]
 
 
 def test_large_integers_are_kept_exactly(tmp_path: Path) -> None:
