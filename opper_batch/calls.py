@@ -124,7 +124,11 @@ def prepare(pipeline: Pipeline, schema: pa.Schema, *, source: str, origin: str) 
         for name in names:
             if name not in schema.names:
                 raise missing_column_error(schema, name, where=f"step {spec.name!r} reads {source}, which")
-        fields = _fields(pipeline, spec, input_schema(schema, names, nan=pipeline.source.nan))
+        try:
+            sent = input_schema(schema, names, nan=pipeline.source.nan)
+        except DefinitionError as error:
+            raise DefinitionError(f"step {spec.name!r} reads {source}, whose {error.message}") from None
+        fields = _fields(pipeline, spec, sent)
         needs = [step.name for step in steps if set(step.columns.names) & set(names)]
         template = Template(fields, origin=origin)
         steps.append(Step(spec, template, tuple(names), tuple(needs), pipeline.source.nan))

@@ -26,8 +26,18 @@ map                     an array of {"key": …, "value": …}: Arrow allows equ
 Fractions of a second are cut after their last digit that is not zero.
 """
 
-from opper_batch.inputs.encode import Nan, column_texts, encode_inputs, json_rows
-from opper_batch.inputs.plain import is_text
+from opper_batch.inputs.encode import BadValue, Nan, column_texts, encode_inputs, json_rows
+from opper_batch.inputs.plain import always_sendable, is_list, is_text
 from opper_batch.inputs.schema import input_schema
 
-__all__ = ["Nan", "column_texts", "encode_inputs", "input_schema", "is_text", "json_rows"]
+__all__ = [
+    "BadValue",
+    "Nan",
+    "always_sendable",
+    "column_texts",
+    "encode_inputs",
+    "input_schema",
+    "is_list",
+    "is_text",
+    "json_rows",
+]

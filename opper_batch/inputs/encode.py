@@ -14,8 +14,19 @@ import pyarrow.types as pt
 
 from opper_batch.errors import SourceError
 from opper_batch.inputs.plain import NotJson, Texts, kind_of, plain
+from opper_batch.text import printable
 
 Nan = Literal["refuse", "null"]
+
+
+class BadValue(SourceError):
+    """A value that has no place where it shall go: its row (from 1), its column, and why, with what to do."""
+
+    def __init__(self, row: int, column: str, reason: str) -> None:
+        super().__init__(f"row {row}, column {printable(column)!r}: {reason}")
+        self.row = row
+        self.column = column
+        self.reason = reason
 
 
 def encode_inputs(
@@ -23,7 +34,7 @@ def encode_inputs(
 ) -> list[bytes]:
     """One compact UTF-8 JSON object per row, its keys in the order of ``names``.
 
-    ``first_row`` is the number of the batch's first row, for messages. Raises SourceError, naming row and
+    ``first_row`` is the number of the batch's first row, for messages. Raises BadValue, naming row and
     column, for a value that JSON cannot hold; types are ``input_schema``'s to refuse.
     """
     if not names:
@@ -42,16 +53,16 @@ def json_rows(batch: pa.RecordBatch, *, nan: Nan = "refuse", first_row: int = 1)
     return encode_inputs(batch, batch.schema.names, nan=nan, first_row=first_row)
 
 
-def column_texts(batch: pa.RecordBatch, *, first_row: int = 1) -> list[list[str | None]]:
+def column_texts(batch: pa.RecordBatch, *, nan: Nan = "null", first_row: int = 1) -> list[list[str | None]]:
     """Every column's values as bare text, None for null: what a text file's cells hold.
 
     Like the JSON, but without quotes around text; floats may be ``nan``, ``inf``, ``-inf``;
-    nested values are JSON.
+    nested values are JSON, and only for the floats in them it matters what ``nan`` is.
     """
     columns = []
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
-        with _located(column, name, "null", first_row):
-            columns.append(_bare_texts(column))
+        with _located(column, name, nan, first_row):
+            columns.append(_bare_texts(column, nan))
     return columns
 
 
@@ -62,8 +73,8 @@ def _located(column: pa.Array, name: str, nan: Nan, first_row: int) -> Iterator[
         yield
     except (NotJson, UnicodeDecodeError) as error:
         row = first_row + next(row for row in range(len(column)) if _fails(column.slice(row, 1), nan))
-        reason = "it is not valid UTF-8: repair the text" if isinstance(error, UnicodeDecodeError) else error
-        raise SourceError(f'row {row}, column "{name}" cannot be written as text: {reason}') from None
+        no_text = isinstance(error, UnicodeDecodeError)
+        raise BadValue(row, name, "its text is not UTF-8; repair it" if no_text else str(error)) from None
 
 
 def _fails(value: pa.Array, nan: Nan) -> bool:
@@ -88,11 +99,11 @@ def _fragments(array: pa.Array, nan: Nan) -> list[str]:
     return ["null" if text is None else text for text in texts]
 
 
-def _bare_texts(array: pa.Array) -> Texts:
+def _bare_texts(array: pa.Array, nan: Nan) -> Texts:
     array = plain(array)
     if kind := kind_of(array.type):
         return kind.texts(array)
-    return [None if text == "null" else text for text in _nested_fragments(array, "null")]
+    return [None if text == "null" else text for text in _nested_fragments(array, nan)]
 
 
 def _nested_fragments(array: pa.Array, nan: Nan) -> list[str]:
@@ -126,5 +137,5 @@ def _finite(array: pa.Array, nan: Nan) -> pa.Array:
     if pc.all(finite).as_py() is not False:
         return array
     if nan == "refuse":
-        raise NotJson('NaN and infinity have no place there; nan = "null" in [source] sends null instead')
+        raise NotJson('JSON has no NaN and no infinity; nan = "null" in [source] makes it null')
     return pc.if_else(finite, array, pa.scalar(None, array.type))

@@ -75,6 +75,13 @@ def is_text(type_: pa.DataType) -> bool:
     return bool(pt.is_string(type_) or pt.is_large_string(type_) or pt.is_string_view(type_))
 
 
+def always_sendable(type_: pa.DataType) -> bool:
+    """Text and whole numbers have JSON for every value; floats (NaN), dates (year 10000) have not."""
+    if pt.is_dictionary(type_):
+        return always_sendable(type_.value_type)
+    return is_text(type_) or bool(pt.is_integer(type_) or pt.is_boolean(type_))
+
+
 def _is_bytes(type_: pa.DataType) -> bool:
     kinds = (pt.is_binary, pt.is_large_binary, pt.is_fixed_size_binary, pt.is_binary_view)
     return any(is_kind(type_) for is_kind in kinds)
@@ -115,7 +122,7 @@ def _clock_texts(array: pa.Array) -> Texts:
     """Dates, times and naive timestamps as Arrow writes them, in ISO's form."""
     texts = _cast_texts(array)
     if any(text is not None and text.startswith("<") for text in texts):
-        raise NotJson("its date lies beyond what can be written")
+        raise NotJson("its date lies beyond what can be written as text; correct it")
     return [None if text is None else _trimmed(text.replace(" ", "T")) for text in texts]
 
 

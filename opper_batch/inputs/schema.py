@@ -78,5 +78,6 @@ def _check_zone(type_: pa.DataType, column: str) -> None:
         utc_offsets(pa.array([0], type_))
     except pa.ArrowInvalid:
         raise DefinitionError(
-            f'column "{column}" has the time zone "{type_.tz}", which is not known here'
+            f'column "{column}" has the time zone "{type_.tz}", which is not known here: '
+            "cast it to another in the source"
         ) from None

@@ -84,7 +84,8 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
         _refuse_own_source(sink, checked)
         sink.check(output_schema(checked.schema, pipeline))
     refuse_wrong(pipeline.checks, output_schema(checked.schema, pipeline), folder=path.parent)
-    rows = check_rows(source, key=pipeline.source.key, steps=steps)
+    stored = sink if writing or not looking else None
+    rows = check_rows(source, key=pipeline.source.key, steps=steps, sink=stored)
     return Setting(pipeline, source, checked, steps, sink, path, asked, bool(options.sandbox), rows)
 
 

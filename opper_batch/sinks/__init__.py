@@ -1,6 +1,7 @@
 """Tables out, all or nothing.
 
     sink.check(schema)                 before any call is paid for: whatever can be refused is refused here
+    sink.check_values(batch)           and here, of the source's columns whose types are in doubt
     with sink.open(schema) as writer:  stages
         writer.write(batch)            batches of exactly that schema, in order
                                        leaving the block publishes; an exception leaves all as it was
@@ -19,6 +20,7 @@ from typing import Literal, Protocol
 import pyarrow as pa
 
 from opper_batch.errors import DefinitionError
+from opper_batch.inputs import Nan
 from opper_batch.sinks.arrow import ArrowFormat
 from opper_batch.sinks.delimited import DelimitedFormat
 from opper_batch.sinks.files import FileSink, Format
@@ -73,6 +75,15 @@ class Sink(Protocol):
 
     def check(self, schema: pa.Schema) -> None:
         """Refuses what can be refused before anything is written; makes missing parent folders."""
+
+    def doubts(self, kind: pa.DataType) -> bool:
+        """Whether some values of this type may have no place there, so that each has to be looked at."""
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        """Raises BadValue for the first value of ``batch`` (columns of doubt only) that has none.
+
+        ``nan`` says what a float that JSON cannot hold may become.
+        """
 
     def open(self, schema: pa.Schema) -> AbstractContextManager[Writer]:
         """A writer whose batches are published together when the block ends without an exception."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.types as pt
 
 from opper_batch.errors import SinkError
+from opper_batch.inputs import Nan
 from opper_batch.sinks.parquet import with_metadata
 
 
@@ -34,6 +35,12 @@ class ArrowFormat:
                     "cast it in the source"
                 ) from None
 
+    def doubts(self, kind: pa.DataType) -> bool:
+        return False
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        """Whatever is in memory can be written."""
+
     def open(self, path: Path, schema: pa.Schema) -> ArrowOut:
         stored = with_metadata(_without_dictionaries(schema), self.metadata)
         return ArrowOut(path, pa.ipc.new_file, stored)
@@ -48,9 +55,6 @@ class ArrowFormat:
 @dataclass(frozen=True)
 class StreamFormat:
     """Arrow streams: dictionaries may change from batch to batch, and a stream says itself when it is cut."""
-
-    def check(self, schema: pa.Schema) -> None:
-        """Whatever is in memory can be staged."""
 
     def open(self, path: Path, schema: pa.Schema) -> ArrowOut:
         return ArrowOut(path, pa.ipc.new_stream, schema)

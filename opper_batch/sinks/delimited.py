@@ -14,7 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.types as pt
 
-from opper_batch.inputs import column_texts, is_text
+from opper_batch.inputs import Nan, always_sendable, column_texts, is_text
 from opper_batch.sinks.jsonl import check_json
 from opper_batch.sinks.textfile import TextFile
 
@@ -32,6 +32,12 @@ class DelimitedFormat:
 
     def check(self, schema: pa.Schema) -> None:
         check_json(schema)
+
+    def doubts(self, kind: pa.DataType) -> bool:
+        return not always_sendable(kind)
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        column_texts(batch, nan=nan, first_row=first_row)
 
     def open(self, path: Path, schema: pa.Schema) -> DelimitedOut:
         return DelimitedOut(path, schema, self.separator)

@@ -21,9 +21,12 @@ import duckdb
 import pyarrow as pa
 
 from opper_batch.errors import DefinitionError, MachineError, SinkError
+from opper_batch.inputs import Nan
 from opper_batch.sinks import duckdb_sql as sql
 from opper_batch.sinks.arrow import StreamFormat
+from opper_batch.sinks.duckdb_values import is_temporal, temporal_fault
 from opper_batch.sinks.files import FileWriter, check_names, written
+from opper_batch.sinks.leaves import check_leaves, leaves_of
 from opper_batch.sinks.places import TableName, artifacts_dir, quoted
 from opper_batch.sinks.staging import check_folder, machine_errors, publish_new, staged
 from opper_batch.text import shortened
@@ -87,6 +90,12 @@ class DuckdbSink:
             with self._connected(self._file) as connection:
                 self._check_table(connection, _column_types(connection, schema))
 
+    def doubts(self, kind: pa.DataType) -> bool:
+        return leaves_of(kind, is_temporal)
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        check_leaves(batch, temporal_fault, first_row=first_row)
+
     @contextmanager
     def open(self, schema: pa.Schema) -> Iterator[FileWriter]:
         self.check(schema)
@@ -118,7 +127,23 @@ class DuckdbSink:
                 'a column named "rowid" hides DuckDB\'s own, which mode "append" needs: rename it'
             )
         with self._connected(":memory:") as connection:
-            connection.execute(sql.create("probe", _column_types(connection, schema)))
+            columns = _column_types(connection, schema)
+            try:
+                connection.execute(sql.create("probe", columns))
+            except duckdb.Error as error:
+                raise self._refused_column(connection, columns) or error from None
+
+    def _refused_column(self, connection: duckdb.DuckDBPyConnection, columns: _Columns) -> SinkError | None:
+        """Which column it is that no table can have, and why; None when it is none of them alone."""
+        for column in columns:
+            try:
+                connection.execute(sql.create("probe_one", [column])).execute("DROP TABLE probe_one")
+            except duckdb.Error as error:
+                said = shortened(str(error).partition("\n")[0])
+                return SinkError(
+                    f'column "{column[0]}" cannot be in {self.target}: {said}; cast it in the source'
+                )
+        return None
 
     def _check_table(self, connection: duckdb.DuckDBPyConnection, columns: _Columns) -> None:
         """Whether the table that is there, if one is, can take these columns."""

@@ -11,6 +11,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from opper_batch.errors import SinkError
+from opper_batch.inputs import Nan
 from opper_batch.sinks.places import artifacts_dir
 from opper_batch.sinks.staging import check_folder, machine_errors, publish, staged
 
@@ -26,16 +27,26 @@ class Out(Protocol):
     def abandon(self) -> None: ...
 
 
-class Format(Protocol):
+class Layout(Protocol):
     """How a table becomes a file."""
-
-    def check(self, schema: pa.Schema) -> None:
-        """Raises SinkError, naming the column, for what the format cannot hold."""
 
     def open(self, path: Path, schema: pa.Schema) -> Out: ...
 
     def verify(self, path: Path, schema: pa.Schema, rows: int) -> None:
         """Reads the finished file's own account of itself; raises OSError when that is another table's."""
+
+
+class Format(Layout, Protocol):
+    """A layout that says beforehand what it cannot hold."""
+
+    def check(self, schema: pa.Schema) -> None:
+        """Raises SinkError, naming the column, for a type that it cannot hold."""
+
+    def doubts(self, kind: pa.DataType) -> bool:
+        """Whether it may be unable to hold some values of this type."""
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        """Raises BadValue for the first value that it cannot hold as it is."""
 
 
 class Groups:
@@ -91,7 +102,7 @@ class FileWriter:
 
 
 @contextmanager
-def written(form: Format, path: Path, schema: pa.Schema, target: str) -> Iterator[FileWriter]:
+def written(form: Layout, path: Path, schema: pa.Schema, target: str) -> Iterator[FileWriter]:
     """A writer to ``path``, whose file is whole and verified when the block has ended well."""
     with machine_errors(target):
         out = form.open(path, schema)
@@ -124,6 +135,12 @@ class FileSink:
         if final.is_dir():
             raise SinkError(f"{self.target} is a folder: name a file, or end with / for a Parquet folder")
         check_folder(final.parent, self.target)
+
+    def doubts(self, kind: pa.DataType) -> bool:
+        return self.format.doubts(kind)
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        self.format.check_values(batch, nan=nan, first_row=first_row)
 
     @contextmanager
     def open(self, schema: pa.Schema) -> Iterator[FileWriter]:

@@ -20,6 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from opper_batch.errors import SinkError
+from opper_batch.inputs import Nan
 from opper_batch.sinks.files import Groups, check_names
 from opper_batch.sinks.parquet import ParquetFormat, ParquetOut
 from opper_batch.sinks.places import artifacts_dir
@@ -56,6 +57,12 @@ class FolderSink:
                 raise SinkError(
                     f"{self.target} holds {path.name}, which no sink has written: choose an empty folder"
                 )
+
+    def doubts(self, kind: pa.DataType) -> bool:
+        return self.format.doubts(kind)
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        self.format.check_values(batch, nan=nan, first_row=first_row)
 
     @contextmanager
     def open(self, schema: pa.Schema) -> Iterator[FolderWriter]:

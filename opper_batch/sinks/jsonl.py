@@ -1,4 +1,4 @@
-"""JSON lines: one object per row, mapped as inputs are; NaN and infinity are null."""
+"""JSON lines: one object per row, mapped as inputs are; NaN and infinity are null where that is asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from opper_batch.errors import DefinitionError, SinkError
-from opper_batch.inputs import input_schema, json_rows
+from opper_batch.inputs import Nan, always_sendable, input_schema, json_rows
 from opper_batch.sinks.textfile import TextFile
 
 
@@ -18,6 +18,12 @@ class JsonlFormat:
 
     def check(self, schema: pa.Schema) -> None:
         check_json(schema)
+
+    def doubts(self, kind: pa.DataType) -> bool:
+        return not always_sendable(kind)
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        json_rows(batch, nan=nan, first_row=first_row)
 
     def open(self, path: Path, schema: pa.Schema) -> JsonlOut:
         return JsonlOut(path)

@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.types as pt
 
 from opper_batch.errors import SinkError
+from opper_batch.inputs import Nan
+from opper_batch.sinks.leaves import check_leaves, leaves_of
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class ParquetFormat:
                     f'column "{column.name}" has the type {column.type}, which Parquet cannot hold: '
                     "cast it in the source, or write .arrow"
                 ) from None
+
+    def doubts(self, kind: pa.DataType) -> bool:
+        return leaves_of(kind, lambda leaf: pt.is_timestamp(leaf) and leaf.unit == "s")
+
+    def check_values(self, batch: pa.RecordBatch, *, nan: Nan, first_row: int) -> None:
+        check_leaves(batch, _beyond_milliseconds, first_row=first_row)
 
     def open(self, path: Path, schema: pa.Schema) -> ParquetOut:
         return ParquetOut(path, with_metadata(schema, self.metadata))
@@ -63,6 +72,15 @@ class ParquetOut:
     def abandon(self) -> None:
         with suppress(Exception):
             self._writer.close()
+
+
+def _beyond_milliseconds(values: pa.Array) -> str | None:
+    if pt.is_timestamp(values.type) and values.type.unit == "s":
+        try:
+            values.cast(pa.timestamp("ms", values.type.tz))
+        except pa.ArrowInvalid:
+            return "Parquet keeps milliseconds, and its date lies beyond them; correct it"
+    return None
 
 
 def with_metadata(schema: pa.Schema, metadata: Mapping[str, str]) -> pa.Schema:

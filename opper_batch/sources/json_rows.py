@@ -20,7 +20,6 @@ from opper_batch.sources.contract import TEXT_PER_BATCH
 from opper_batch.sources.places import first_line, line_place, quoted
 from opper_batch.sources.text_files import LONGEST, not_utf8_error, opened_text
 
-
 _DIGITS = 17  # as many tell every double from every other
 
 
@@ -80,8 +79,9 @@ def _object(path: str, line: int, text: str, decoder: json.JSONDecoder) -> dict[
         if "\\u" in text:  # the only way for half a character to get in
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
+        said = error.msg.removesuffix(" at")
         raise SourceError(
-            f"{where}, character {error.colno} is not JSON ({error.msg.removesuffix(' at')}): {_advice(error)}"
+            f"{where}, character {error.colno} is not JSON ({said}): {_advice(error)}"
         ) from None
     except UnicodeEncodeError:
         raise SourceError(

@@ -75,8 +75,9 @@ def not_utf8_error(path: str, place: str | None = None) -> SourceError:
     ``place`` is where that is, if it is known better than by the line.
     """
     offset, line, byte = _first_bad_byte(path)
+    where = place or line_place(path, line)
     return SourceError(
-        f"{place or line_place(path, line)}: byte 0x{byte:02X} at offset {offset} is not UTF-8; convert it first, "
+        f"{where}: byte 0x{byte:02X} at offset {offset} is not UTF-8; convert it first, "
         f"for example with  iconv -f WINDOWS-1252 -t UTF-8 {path} > converted"
     )
 
