@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 # Control characters but newline and tab, line ends that only some programs take for one, the bidirectional
@@ -20,3 +21,11 @@ def shortened(text: str, limit: int = 300) -> str:
     """``text`` on one line, cut to ``limit`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def shown(value: object, limit: int = 40) -> str:
+    """A value of a definition as its file spells it, on one line, cut to ``limit`` characters."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = value.isoformat() if isinstance(value, dt.date | dt.time) else printable(repr(value))
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

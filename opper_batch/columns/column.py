@@ -13,7 +13,7 @@ from opper_batch.columns import sqltypes
 from opper_batch.columns.kinds import KINDS
 from opper_batch.columns.sqltypes import SqlType, sql_type
 from opper_batch.errors import DefinitionError
-from opper_batch.text import printable
+from opper_batch.text import printable, shown
 
 Bound = int | float | Decimal | dt.date | dt.time | str
 
@@ -92,7 +92,7 @@ def checked(column: Column, where: str) -> Column:
 
 def check_name(name: object, where: str) -> None:
     if not isinstance(name, str):
-        raise DefinitionError(f"{where}: a column's name is text, not {name!r}")
+        raise DefinitionError(f"{where}: a column's name is text, not {shown(name)}")
     if not name.strip():
         raise DefinitionError(f"{where}: a column needs a name; this one is {'blank' if name else 'empty'}")
     if printable(name) != name or "\n" in name or "\t" in name:
@@ -101,11 +101,11 @@ def check_name(name: object, where: str) -> None:
 
 def _check_words(column: Column, where: str) -> None:
     if not isinstance(column.description, str):
-        raise DefinitionError(f"{where}.description: should be text, not {column.description!r}")
+        raise DefinitionError(f"{where}.description: should be text, not {shown(column.description)}")
     if printable(column.description) != column.description:
         raise DefinitionError(f"{where}.description: cannot hold control characters")
     if not isinstance(column.nullable, bool):
-        raise DefinitionError(f"{where}.nullable: should be true or false, not {column.nullable!r}")
+        raise DefinitionError(f"{where}.nullable: should be true or false, not {shown(column.nullable)}")
 
 
 def _typed(column: Column, where: str) -> Column:
@@ -128,7 +128,7 @@ def _enum(values: object, where: str) -> tuple[str, ...]:
     if values == ():
         return ()
     if not isinstance(values, list | tuple):
-        raise DefinitionError(f"{where}: should be a list of texts, not {values!r}")
+        raise DefinitionError(f"{where}: should be a list of texts, not {shown(values)}")
     try:
         sqltypes.check_values(tuple(values))
     except DefinitionError as error:
@@ -174,14 +174,14 @@ def _check_fits(column: Column, key: str, where: str) -> None:
 
 def _check_count(count: object, where: str) -> None:
     if count is not None and (type(count) is not int or count < 0):
-        raise DefinitionError(f"{where}: should be a whole number, 0 or more, not {count!r}")
+        raise DefinitionError(f"{where}: should be a whole number, 0 or more, not {shown(count)}")
 
 
 def _check_pattern(pattern: object, where: str) -> None:
     if pattern is None:
         return
     if not isinstance(pattern, str):
-        raise DefinitionError(f"{where}: should be a regular expression as text, not {pattern!r}")
+        raise DefinitionError(f"{where}: should be a regular expression as text, not {shown(pattern)}")
     if printable(pattern) != pattern:
         raise DefinitionError(f"{where}: cannot hold control characters; write them as escapes")
     try:
@@ -189,7 +189,7 @@ def _check_pattern(pattern: object, where: str) -> None:
     except SchemaError as error:
         reason = str(error).splitlines()[-1].removeprefix("error: ")
         raise DefinitionError(
-            f"{where}: {pattern!r} is not a regular expression that can be used: {reason}"
+            f"{where}: {shown(pattern)} is not a regular expression that can be used: {reason}"
         ) from None
 
 
@@ -205,7 +205,9 @@ def _bound(column: Column, key: str, where: str) -> Bound | None:
     try:
         value = kind.reader(column.sql)(bound)
     except PydanticCustomError as error:
-        raise DefinitionError(f"{where}.{key}: {bound!r} is no {column.type}: it {error.message()}") from None
+        raise DefinitionError(
+            f"{where}.{key}: {shown(bound)} is no {column.type}: it {error.message()}"
+        ) from None
     return cast(Bound, kind.bound(bound) if kind.bound else value)
 
 

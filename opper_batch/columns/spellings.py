@@ -9,6 +9,7 @@ from typing import Any
 
 from opper_batch.columns.column import Column, check_name, checked
 from opper_batch.errors import DefinitionError
+from opper_batch.text import shown
 
 _KEYS = tuple(field.name for field in fields(Column) if field.name not in ("name", "children"))
 # What JSON Schema and pydantic call these.
@@ -75,7 +76,7 @@ def _named(name: object, entry: object, where: str) -> Column:
             return Column(name, enum=tuple(entry))
         raise DefinitionError(f"{where}: an enum needs at least one value")
     raise DefinitionError(
-        f"{where}: should be type text, a list of an enum's values or a table of rules, not {entry!r}"
+        f"{where}: should be type text, a list of an enum's values or a table of rules, not {shown(entry)}"
     )
 
 
@@ -88,12 +89,13 @@ def _text(text: str, where: str) -> str:
 def _rules(entry: Mapping[Any, Any], where: str) -> dict[str, Any]:
     for key in entry:
         if key not in _KEYS:
-            raise DefinitionError(f"{where}.{key}: there is no such rule; {_nearest(str(key))}")
+            name = key if str(key).isidentifier() else shown(key)
+            raise DefinitionError(f"{where}.{name}: there is no such rule; {_nearest(str(key))}")
     rules = {key: value for key, value in entry.items() if value is not None}
     if "type" in rules:
         if not isinstance(rules["type"], str):
             raise DefinitionError(
-                f'{where}.type: should be type text such as "VARCHAR", not {rules["type"]!r}'
+                f'{where}.type: should be type text such as "VARCHAR", not {shown(rules["type"])}'
             )
         _text(rules["type"], f"{where}.type")
     if "enum" in rules and not rules["enum"]:
@@ -102,6 +104,6 @@ def _rules(entry: Mapping[Any, Any], where: str) -> dict[str, Any]:
 
 
 def _nearest(key: str) -> str:
-    known = _ELSEWHERE.get(key.lower())
+    known = _ELSEWHERE.get(key.strip().lower())
     close = [known] if known else difflib.get_close_matches(key.lower(), _KEYS, n=1)
     return f"did you mean {close[0]}?" if close else f"a column has {', '.join(_KEYS)}"

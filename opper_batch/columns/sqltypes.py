@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opper_batch.columns.kinds import KINDS
 from opper_batch.errors import DefinitionError
-from opper_batch.text import printable
+from opper_batch.text import printable, shown
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -65,7 +65,7 @@ def sql_type(text: str) -> SqlType:
     try:
         found = _connection().sqltype(text)
     except duckdb.Error as error:
-        raise DefinitionError(_unreadable(text, str(error))) from None
+        raise DefinitionError(unreadable(text, str(error))) from None
     if _SIZED.search(_QUOTED.sub("", text)):
         raise DefinitionError("DuckDB does not keep the length of a text; write VARCHAR, and max_length")
     return _from_duckdb(found)
@@ -83,13 +83,13 @@ def check_values(values: tuple[object, ...]) -> None:
     seen: set[str] = set()
     for value in values:
         if not isinstance(value, str):
-            raise DefinitionError(f"an enum's values are text, not {value!r}; put it in quotes")
+            raise DefinitionError(f"an enum's values are text, not {shown(value)}; put it in quotes")
         if not value.strip():
             raise DefinitionError("an enum's value cannot be blank; use nullable = true for 'none of these'")
         if printable(value) != value:
             raise DefinitionError(f"an enum's value cannot hold control characters, as {value!a} does")
         if value in seen:
-            raise DefinitionError(f"{value!r} is there twice; an enum's values are all different")
+            raise DefinitionError(f"{shown(value)} is there twice; an enum's values are all different")
         seen.add(value)
 
 
@@ -126,14 +126,15 @@ def _from_duckdb(found: DuckDBPyType) -> SqlType:
             return SqlType(kind, text)
 
 
-def _unreadable(text: str, said: str) -> str:
+def unreadable(text: str, said: str) -> str:
+    """Why ``text`` is no type, of which DuckDB has ``said`` so, with the nearest that is one."""
     unknown = re.search(r"Type with name (.+?) does not exist", said)
     if unknown:
-        return f"{unknown[1]!r} is not a DuckDB type; {_nearest(unknown[1])}"
+        return f"{shown(unknown[1])} is not a DuckDB type; {_nearest(unknown[1])}"
     if said.startswith("Binder Error: ") or "duplicate value" in said:
         reason = said.splitlines()[0].partition(": ")[2]
-        return f"DuckDB does not take {text!r}: {reason}"
-    return f"{text!r} is not a DuckDB type; {_nearest(text)}"
+        return f"DuckDB does not take {shown(text)}: {reason}"
+    return f"{shown(text)} is not a DuckDB type; {_nearest(text)}"
 
 
 def _nearest(text: str) -> str:

@@ -5,6 +5,7 @@ Nothing here reads a table or calls anything; what is wrong is said in one sente
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -24,6 +25,7 @@ from opper_batch.errors import DefinitionError
 from opper_batch.pipeline.checks import CheckSpec
 from opper_batch.pipeline.sentences import sentence
 from opper_batch.shown import card
+from opper_batch.text import shown
 
 METADATA = (
     "status",
@@ -64,13 +66,35 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _spelled(pattern: str, words: str) -> AfterValidator:
+    """Text that fits ``pattern``, which is said in ``words``."""
+
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"should be {words}, not {shown(text)}")
+        return text
+
+    return AfterValidator(check)
+
+
+def _one_character(text: str) -> str:
+    if len(text) != 1 or text in '"\r\n\0':
+        raise ValueError(f"should be one character, no quote and no line break, not {shown(text)}")
+    return text
+
+
 _List = BeforeValidator(_in_order)
-Names = Annotated[tuple[str, ...], _List]
+Text = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[Text, ...], _List]
 ColumnNames = Annotated[Names, AfterValidator(_each_once)]
 Count = Annotated[int, Field(strict=True)]
-Amount = Annotated[float, Field(strict=True)]
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
-FunctionName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+Amount = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+PipelineName = Annotated[str, _spelled(r"[A-Za-z0-9_-]{1,48}", "1 to 48 letters, digits, _ and -")]
+Identifier = Annotated[
+    str, _spelled(r"[A-Za-z][A-Za-z0-9_]{0,63}", "a letter, then up to 63 letters, digits and _")
+]
+FunctionName = Annotated[str, _spelled(r"[A-Za-z0-9_.-]{1,64}", "1 to 64 letters, digits, _, . and -")]
+Delimiter = Annotated[str, AfterValidator(_one_character)]
 
 
 class _Frozen(BaseModel):
@@ -79,18 +103,29 @@ class _Frozen(BaseModel):
 
 def _parse_columns(spec: Any, info: ValidationInfo) -> Columns:
     step = info.data.get("name", "?")
-    return spec if isinstance(spec, Columns) else Columns.parse(spec, where=f"step {step!r}: columns")
+    try:
+        return spec if isinstance(spec, Columns) else Columns.parse(spec, where=f"step {step!r}: columns")
+    except DefinitionError as error:
+        raise DefinitionError(error.message + _if_meant_for_the_step(spec, error.message)) from None
+
+
+def _if_meant_for_the_step(spec: Any, message: str) -> str:
+    """In TOML whatever comes after [steps.columns] is a column, also what was meant for the step."""
+    for name in StepSpec.model_fields if isinstance(spec, dict) else ():
+        if name in spec and f"columns.{name}" in message:
+            return f"; if {name} is the step's own, write it above [steps.columns]"
+    return ""
 
 
 class SourceSpec(_Frozen):
     """Where the rows come from: ``path``, ``sql`` or, in Python, ``table``."""
 
-    path: str | Annotated[Names, Field(min_length=1)] | None = None
-    sql: str | None = None
+    path: Text | Annotated[Names, Field(min_length=1)] | None = None
+    sql: Text | None = None
     table: Any = None
     key: ColumnNames = ()
     types: dict[str, str] = {}
-    delimiter: str | None = None
+    delimiter: Delimiter | None = None
     null_text: str | None = None
     nan: Literal["refuse", "null"] = "refuse"
 
@@ -115,7 +150,7 @@ class SourceSpec(_Frozen):
 class ModelSpec(_Frozen):
     """A model with its options, as the API takes it."""
 
-    name: str
+    name: Text
     options: dict[str, Any] | None = None
     extra_headers: dict[str, str] | None = None
 
@@ -133,7 +168,9 @@ class StepSpec(_Frozen):
     function: FunctionName | None = None
     instructions: str | None = None
     input: Annotated[ColumnNames, Field(min_length=1)] | None = None
-    model: str | ModelSpec | Annotated[tuple[str | ModelSpec, ...], _List, Field(min_length=1)] | None = None
+    model: Text | ModelSpec | Annotated[tuple[Text | ModelSpec, ...], _List, Field(min_length=1)] | None = (
+        None
+    )
     guard: dict[str, Any] | None = None
     request: dict[str, Any] = {}
     repair: Annotated[Count, Field(ge=0, le=5)] = 1
@@ -165,9 +202,9 @@ class LimitSpec(_Frozen):
 class SinkSpec(_Frozen):
     """Where the result goes: a file or folder at ``path``, or a ``table`` of a ``duckdb`` database."""
 
-    path: str | None = None
-    duckdb: str | None = None
-    table: str | None = None
+    path: Text | None = None
+    duckdb: Text | None = None
+    table: Text | None = None
     mode: Literal["replace", "append", "upsert"] = "replace"
 
     @model_validator(mode="after")
@@ -195,7 +232,7 @@ class Pipeline(_Frozen):
     result is what ``run(...).frame`` gives. Raises DefinitionError.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,48}$")]
+    name: PipelineName
     source: SourceSpec
     steps: Annotated[tuple[StepSpec, ...], _List, Field(min_length=1)]
     limits: LimitSpec = LimitSpec()

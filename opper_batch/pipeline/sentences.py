@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from opper_batch.text import printable
+from opper_batch.text import printable, shown
 
 # pydantic's kinds of error in a pipeline's words: what was wanted, and which rule was broken.
 _WANTED = {
@@ -22,13 +22,30 @@ _WANTED = {
 }
 _RULES = {
     "too_short": "needs at least {min_length} entry",
+    "string_too_short": "should not be empty",
+    "finite_number": "should be a finite number",
     "greater_than": "should be above {gt:g}",
     "greater_than_equal": "should be {ge:g} or more",
     "less_than_equal": "should be {le:g} or less",
     "literal_error": "should be {expected}",
-    "string_pattern_mismatch": "should match {pattern}",
 }
-_UNION_MEMBER = re.compile(r"str|ModelSpec|tuple\[.*|function-\w+\[.*")
+# What the same is called by the command line and elsewhere.
+_ELSEWHERE = {
+    "rpm": "requests_per_minute",
+    "tpm": "tokens_per_minute",
+    "budget": "max_cost",
+    "prompt": "instructions",
+    "output": "columns",
+    "outputs": "columns",
+    "file": "path",
+    "query": "sql",
+    "separator": "delimiter",
+    "sep": "delimiter",
+    "retries": "repair",
+    "inputs": "input",
+}
+_HOMES = {"": "at the top of the file", "steps": "in [[steps]]", "ModelSpec": "in model = { name = … }"}
+_UNION_MEMBER = re.compile(r"(constrained-)?str|ModelSpec|tuple\[.*|function-\w+\[.*")
 
 
 def sentence(error: ValidationError, parts: Mapping[str, type[BaseModel]]) -> str:
@@ -45,7 +62,7 @@ def sentence(error: ValidationError, parts: Mapping[str, type[BaseModel]]) -> st
         return f"{place}: is missing"
     if kind == "value_error":
         return f"{place}: {context['error']}" if place else str(context["error"])
-    given = printable(repr(problem["input"])[:40])
+    given = shown(problem["input"])
     if kind in _WANTED:
         # Where several forms will do, each has a problem of its own at the same place.
         here = [_WANTED.get(other["type"]) for other in problems if _place(other["loc"]) == place]
@@ -76,6 +93,12 @@ def _place(loc: Sequence[int | str]) -> str:
 
 def _nearest(loc: Sequence[int | str], parts: Mapping[str, type[BaseModel]]) -> str:
     owner = next((parts[str(part)] for part in reversed(loc[:-1]) if part in parts), parts[""])
-    known = list(owner.model_fields)
-    match = difflib.get_close_matches(str(loc[-1]), known, n=1)
-    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(known)}"
+    known, key = list(owner.model_fields), str(loc[-1]).strip().lower()
+    key = _ELSEWHERE.get(key, key)
+    match = difflib.get_close_matches(key, known, n=1)
+    if match:
+        return f"; did you mean {match[0]!r}?"
+    home = next((name for name, part in parts.items() if key in part.model_fields), None)
+    if home is not None:
+        return f"; it belongs {_HOMES.get(home) or f'in [{home}]'}"
+    return f"; known are {', '.join(known)}"

@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from opper_batch.columns.sqltypes import unreadable
 from opper_batch.errors import DefinitionError
-from opper_batch.sources.places import first_line, quoted
+from opper_batch.sources.places import quoted
 
 if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
@@ -136,7 +137,7 @@ def _cell_type(column: str, declared: str) -> CellType:
         )
     if parsed.id not in _SCALARS or str(parsed) == "JSON":
         raise DefinitionError(
-            f"the source's types declare {quoted(column)} as {parsed}, which a text cell cannot hold: "
+            f"source.types.{_key(column)}: a text cell cannot hold {parsed}; "
             "declare a number, date, time, BOOLEAN, UUID or VARCHAR"
         )
     return CellType(str(parsed), *_SCALARS[parsed.id])
@@ -148,10 +149,12 @@ def _duckdb_type(column: str, declared: str) -> DuckDBPyType:
     try:
         return duckdb.sqltype(declared)
     except duckdb.Error as error:
-        raise DefinitionError(
-            f"the source's types declare {quoted(column)} as {quoted(declared)}, "
-            f"which is no DuckDB type: {first_line(error)}"
-        ) from error
+        said = unreadable(declared, str(error))
+        raise DefinitionError(f"source.types.{_key(column)}: {said}") from None
+
+
+def _key(column: str) -> str:
+    return column if column.isidentifier() else quoted(column)
 
 
 def _cast(cells: pa.Array, arrow: pa.DataType) -> pa.Array:

@@ -156,7 +156,7 @@ def test_bounds_may_be_text_or_values_and_mean_the_same():
             {"a": {"type": "INT", "min": "1"}},
             r"columns\.a\.min: '1' is no INTEGER: it should be a whole number",
         ),
-        ({"a": {"type": "INT", "min": True}}, r"columns\.a\.min: True is no INTEGER"),
+        ({"a": {"type": "INT", "min": True}}, r"columns\.a\.min: true is no INTEGER"),
         ({"a": {"type": "INT", "min": 0.5}}, r"columns\.a\.min: 0.5 is no INTEGER"),
         (
             {"a": {"type": "TINYINT", "max": 300}},
@@ -178,7 +178,7 @@ def test_bounds_may_be_text_or_values_and_mean_the_same():
             {"a": {"type": "TEXT", "min_length": -1}},
             r"columns\.a\.min_length: should be a whole number, 0 or more",
         ),
-        ({"a": {"type": "TEXT", "max_length": True}}, r"columns\.a\.max_length: .* not True"),
+        ({"a": {"type": "TEXT", "max_length": True}}, r"columns\.a\.max_length: .* not true"),
         ({"a": {"type": "INT[]", "max_items": "3"}}, r"columns\.a\.max_items: .* not '3'"),
         (
             {"a": {"type": "TEXT", "pattern": 3}},

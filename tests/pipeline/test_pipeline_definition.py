@@ -145,7 +145,7 @@ def test_the_repositorys_own_pipelines_load() -> None:
         ({"steps": [step(columns=int)]}, "step 'triage': columns"),
         ({"source": {"table": None}}, "it has none"),
         ({"name": None}, "name: should be text, not None"),
-        ({"name": "x" * 1000}, "not '" + "x" * 39),
+        ({"name": "x" * 1000}, "not '" + "x" * 38 + "…"),
     ],
 )
 def test_python_is_told_as_plainly(changes: dict[str, Any], said: str) -> None:

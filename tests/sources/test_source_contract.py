@@ -127,7 +127,7 @@ def test_a_limit_hides_no_fault(tmp_path: Path) -> None:
         ({"path": "rows.csv", "delimiter": '"'}, "delimiter is"),
         ({"path": "rows.csv", "delimiter": ""}, "delimiter is"),
         ({"path": "rows.csv", "limit": -1}, "limit is -1"),
-        ({"path": "rows.csv", "types": {"a": "NOPE"}}, "declare 'a' as 'NOPE', which is no DuckDB type"),
+        ({"path": "rows.csv", "types": {"a": "NOPE"}}, "source.types.a: 'NOPE' is not a DuckDB type"),
         (
             {"path": "rows.jsonl", "delimiter": ";"},
             "delimiter and null_text are for CSV, and the source is JSONL",
