@@ -26,7 +26,7 @@ class ParquetFormat:
         for column in schema:
             try:
                 _as_read(pa.schema([column]))
-            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError):
                 raise SinkError(
                     f'column "{column.name}" has the type {column.type}, which Parquet cannot hold: '
                     "cast it in the source, or write .arrow"
