@@ -60,15 +60,15 @@ def _checked(
     batches: Callable[[str, int], Iterator[pa.RecordBatch]],
 ) -> tuple[int, pa.Schema]:
     """What differs between files is told from their schemas alone, before any of them is read whole."""
-    total, schema = shape(paths[0])
+    counts = {}
+    counts[paths[0]], schema = shape(paths[0])
     check_names(schema.names, paths[0])
     for path in paths[1:]:
-        rows, other = shape(path)
+        counts[path], other = shape(path)
         schema = merged(paths[0], schema, path, other)
-        total += rows
-    for path in paths:
-        check_values(batches(path, BATCH_ROWS), path)
-    return total, schema.remove_metadata()
+    for path, rows in counts.items():
+        check_values(batches(path, BATCH_ROWS), path, rows=rows)
+    return sum(counts.values()), schema.remove_metadata()
 
 
 @contextmanager
@@ -76,7 +76,7 @@ def _readable(path: str, label: str) -> Iterator[None]:
     """What Arrow says about a broken file becomes one sentence."""
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise SourceError(
             f"{path} cannot be read as {label} ({first_line(error)}): "
             f"it is broken, cut short, or no {label} file; write it anew"
@@ -92,7 +92,7 @@ def _opened_parquet(path: str) -> ParquetFile:
 
 def _parquet_shape(path: str) -> tuple[int, pa.Schema]:
     with _readable(path, "Parquet"), _opened_parquet(path) as file:
-        return file.metadata.num_rows, file.schema_arrow
+        return file.metadata.num_rows, _legible(file.schema_arrow)
 
 
 def _parquet_batches(path: str, rows: int) -> Iterator[pa.RecordBatch]:
@@ -111,9 +111,18 @@ def ipc_shape(path: str) -> tuple[int, pa.Schema]:
     with _readable(path, "Arrow IPC"), pa.OSFile(path) as file:
         if _is_ipc_file(file):
             reader = pa.ipc.open_file(file)
-            return reader.count_rows(), reader.schema
+            return reader.count_rows(), _legible(reader.schema)
         stream = pa.ipc.open_stream(file)
-        return sum(batch.num_rows for batch in stream), stream.schema
+        return sum(batch.num_rows for batch in stream), _legible(stream.schema)
+
+
+def _legible(schema: pa.Schema) -> pa.Schema:
+    """The schema, when all its names are text; raises UnicodeDecodeError."""
+    fields = [*schema]
+    for field in fields:  # which grow by those inside them
+        field.name.encode()
+        fields += [field.type.field(index) for index in range(field.type.num_fields)]
+    return schema
 
 
 def _ipc_batches(path: str, rows: int = 0) -> Iterator[pa.RecordBatch]:

@@ -37,7 +37,7 @@ class CsvFormat:
         schema = self._header(paths[0])
         for name in self.declared:
             if name not in schema.names:
-                raise missing_column_error(schema, name, paths[0])
+                raise missing_column_error(schema, name, f"source.types: {paths[0]}")
         for path in paths[1:]:
             merged(paths[0], schema, path, self._header(path))
         rows = 0

@@ -87,6 +87,15 @@ def _as_written(value: Any) -> str | None:
     """The text that a declared column reads: text as it is, anything else as its JSON."""
     if value is None or isinstance(value, str):
         return value
+    return _json(value)
+
+
+def _json(value: Any) -> str:
+    """Compact JSON, with every number as it was written."""
     if isinstance(value, WrittenFloat):
         return value.text
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_json(key)}:{_json(inner)}" for key, inner in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)

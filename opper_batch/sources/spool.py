@@ -74,7 +74,7 @@ class SpooledSource:
             raise _disk_error(error, self.name) from error
         rows, schema = ipc_shape(self._path)
         check_names(schema.names, self.name)
-        check_values(IpcFormat().read(self._path, schema, BATCH_ROWS), self.name)
+        check_values(IpcFormat().read(self._path, schema, BATCH_ROWS), self.name, rows=rows)
         return Checked(rows, schema.remove_metadata())
 
 

@@ -41,7 +41,7 @@ class TableSource:
         return self._schema
 
     def check(self) -> Checked:
-        check_values(self._table.to_batches(), self.name)
+        check_values(self._table.to_batches(), self.name, rows=self._table.num_rows)
         return Checked(self._table.num_rows, self._schema)
 
     def place(self, row: int) -> str:

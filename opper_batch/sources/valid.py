@@ -10,10 +10,11 @@ from opper_batch.errors import SourceError
 from opper_batch.sources.places import first_line, quoted
 
 
-def check_values(batches: Iterable[pa.RecordBatch], name: str) -> None:
+def check_values(batches: Iterable[pa.RecordBatch], name: str, *, rows: int) -> None:
     """Goes through all of ``batches``; raises SourceError for the first value that is not what its type says.
 
     Whoever wrote them may not have looked, and whoever reads them later would stop halfway, or crash.
+    ``rows`` is how many there shall be: of a broken file, fewer may come without a word.
     """
     first_row = 1
     for batch in batches:
@@ -21,6 +22,8 @@ def check_values(batches: Iterable[pa.RecordBatch], name: str) -> None:
             if fault := _fault(values):
                 raise _invalid(fault, values, name, quoted(column), first_row)
         first_row += batch.num_rows
+    if first_row - 1 != rows:
+        raise SourceError(f"{name} says it has {rows:,} rows and has {first_row - 1:,}: write it anew")
 
 
 def _fault(values: pa.Array) -> str | None:

@@ -40,8 +40,8 @@ CASES: dict[str, dict[str, tuple[Any, ...]]] = {
         "r.csv": (
             b"id,v\n1,a\n2,b,c\n",
             (
-                "r.csv, row 2 (line 3) goes on after the last column 'v': it has 3 cells where the header has 2; "
-                "put cells that hold the delimiter in quotes, or remove what is too much"
+                "r.csv, row 2 (line 3) goes on after the last column 'v': it has 3 cells where the "
+                "header has 2; put cells that hold the delimiter in quotes, or remove what is too much"
             ),
         ),
         "r.jsonl": (

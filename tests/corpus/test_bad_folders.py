@@ -42,8 +42,8 @@ FOLDERS: dict[str, tuple[dict[str, Content], list[object] | str]] = {
         {"d/a.csv": b"id\n1\n", "d/readme.txt": b"x"},
         (
             "d/readme.txt has no suffix that says its format: known are .csv, .tsv, .parquet, .jsonl, "
-            ".ndjson, .arrow, .feather, .ipc; of a folder with other files in it, name yours by a glob such as "
-            "folder/*.csv"
+            ".ndjson, .arrow, .feather, .ipc; of a folder with other files in it, name yours by a glob "
+            "such as folder/*.csv"
         ),
     ),
     "formats mixed": (

@@ -395,6 +395,18 @@ def test_what_cannot_be_sent_names_the_step_and_the_row(whole: Whole) -> None:
     assert whole.refusal({"path": "r.arrow"}, "out.arrow").startswith(said)
 
 
+def test_what_cannot_be_a_key_is_said(whole: Whole) -> None:
+    write({"r.parquet": pa.table({"id": [1, 2], "v": pa.array([0, 2**30], pa.date32())})})
+    assert whole.refusal({"path": "r.parquet", "key": ["v"]}) == (
+        "r.parquet, row 2, column 'v' cannot be a key: "
+        "its date lies beyond what can be written as text; correct it"
+    )
+    interval = pa.array([(1, 2, 3)], pa.month_day_nano_interval())
+    write({"r.arrow": pa.table({"id": [1], "v": interval})})
+    said = 'source.key: column "v" has the type month_day_nano_interval, which JSON cannot hold'
+    assert whole.refusal({"path": "r.arrow", "key": ["v"]}, "out.arrow").startswith(said)
+
+
 def test_the_failures_of_a_run_can_be_read_whatever_the_sink_takes(whole: Whole) -> None:
     write({"r.parquet": pa.table({"id": [1], "v": [math.nan]})})
     pipeline = ob.Pipeline(

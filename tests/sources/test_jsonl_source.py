@@ -129,7 +129,10 @@ def test_bytes_that_are_not_utf8_are_named(tmp_path: Path) -> None:
 
 def test_declared_columns_are_read_from_how_they_are_written(tmp_path: Path) -> None:
     path = written(
-        tmp_path, '{"p": 1.10, "m": 1.50, "d": "7"}', '{"m": "x", "d": 8, "p": null}', '{"m": {"k": [1]}}'
+        tmp_path,
+        '{"p": 1.10, "m": 1.50, "d": "7"}',
+        '{"m": "x", "d": 8, "p": null}',
+        '{"m": {"k": [1, 1.10, "é"]}}',
     )
     source = open_source(
         path=path, types={"p": "DECIMAL(30,20)", "m": "VARCHAR", "d": "INTEGER", "later": "DATE"}
@@ -138,7 +141,7 @@ def test_declared_columns_are_read_from_how_they_are_written(tmp_path: Path) -> 
     rows = rows_of(source)
     assert rows[0] == {"p": Decimal("1.10000000000000000000"), "m": "1.50", "d": 7, "later": None}
     assert rows[1] == {"p": None, "m": "x", "d": 8, "later": None}
-    assert rows[2]["m"] == '{"k":[1]}'
+    assert rows[2]["m"] == '{"k":[1,1.10,"é"]}'
 
 
 def test_a_declared_value_that_does_not_fit_names_its_line(tmp_path: Path) -> None:
