@@ -175,7 +175,7 @@ def nan_pipeline(nan: str) -> Pipeline:
 def test_a_nan_is_refused_by_its_row_in_the_source_whichever_rows_are_ready(ready: list[bool]) -> None:
     rows = pa.record_batch({"score": [1.0, 2.0, float("nan")]})
     (step,) = prepared(nan_pipeline("refuse"), rows.schema)
-    with pytest.raises(SourceError, match='row 103, column "score"'):
+    with pytest.raises(SourceError, match="row 103, column 'score'"):
         step.questions(rows, ready, first_row=101)
 
 

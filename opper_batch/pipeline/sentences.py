@@ -44,7 +44,12 @@ _ELSEWHERE = {
     "retries": "repair",
     "inputs": "input",
 }
-_HOMES = {"": "at the top of the file", "steps": "in [[steps]]", "ModelSpec": "in model = { name = … }"}
+_HOMES = {
+    "": "at the top of the file",
+    "steps": "in [[steps]]",
+    "checks": "in [[checks]]",
+    "ModelSpec": "in model = { name = … }",
+}
 _UNION_MEMBER = re.compile(r"(constrained-)?str|ModelSpec|tuple\[.*|function-\w+\[.*")
 
 
