@@ -21,9 +21,7 @@ from opper_batch.text import printable
 BATCH_ROWS = 8_192
 
 
-def check_rows(
-    source: Source, *, key: Sequence[str], steps: Sequence[Step], sink: Sink | None
-) -> array[int]:
+def check_rows(source: Source, *, key: Sequence[str], steps: Sequence[Step], sink: Sink | None) -> array[int]:
     """One pass, where one is needed: raises SourceError naming file, row and column.
 
     Gives a number for each row by its key columns; none when there are no key columns.
