@@ -62,7 +62,14 @@ def _wrap(place: str, death: _Death) -> None:
         return
     *parents, name = path.split(".")
     home = functools.reduce(getattr, parents, importlib.import_module(module_name))
-    setattr(home, name, _wrapped(getattr(home, name), death))
+    real = getattr(home, name)
+    wrapped = _wrapped(real, death)
+
+    def but_for_the_state(*args: Any) -> Any:
+        """What is renamed in the state's folder is not the result."""
+        return (real if ".opper_batch" in str(args[-1]) else wrapped)(*args)
+
+    setattr(home, name, but_for_the_state if module_name == "os" else wrapped)
 
 
 def _wrapped(function: Callable[..., Any], death: _Death) -> Callable[..., Any]:
