@@ -31,7 +31,12 @@ def test_a_result_is_on_the_disk_before_it_has_its_name_and_its_name_before_the_
     running = starter.start("run", "killed.toml", "--quiet", NOTED_IN="noted.jsonl")
     assert running.wait() == 0, running.err
     acts = [json.loads(line) for line in Path("noted.jsonl").read_text().splitlines()]
-    renamed = [number for number, act in enumerate(acts) if act[0] != "fsync"]
+    # The state's folder holds nothing by renaming that has to outlive a power cut: the ledger is synced.
+    renamed = [
+        number
+        for number, act in enumerate(acts)
+        if act[0] != "fsync" and here / ".opper_batch" not in Path(act[-1]).parents
+    ]
     assert renamed
     for number in renamed:
         _, old, new = acts[number]
