@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Refused,
         RunStopped,
         SinkError,
+        Skipped,
         SourceError,
     )
     from opper_batch.frames import Run, diff, export, plan, run, run_async
@@ -46,6 +47,7 @@ __all__ = [
     "Sandbox",
     "Script",
     "SinkError",
+    "Skipped",
     "SourceError",
     "diff",
     "enrich",
@@ -59,7 +61,9 @@ __all__ = [
 _HOMES = {
     "columns": ["Column"],
     "enriching": ["enrich"],
-    "errors": [name for name in __all__ if name.endswith("Error") or name in ("Refused", "RunStopped")],
+    "errors": [
+        name for name in __all__ if name.endswith("Error") or name in ("Refused", "RunStopped", "Skipped")
+    ],
     "frames": ["Run", "diff", "export", "plan", "run", "run_async"],
     "pipeline": ["Pipeline", "load"],
     "runs": ["Options", "Plan"],

@@ -60,22 +60,25 @@ class Policy:
     """Which known calls are asked again. ``run`` is this run: what it has asked is never asked again.
 
     ``since`` is the first run that was to refresh and did not get to its end: what it and those after it
-    have asked is fresh.
+    have asked is fresh. Answers of runs before ``fresh_from`` are too old.
     """
 
     run: int
     retry_failed: bool = True
     refresh: bool = False
     since: int | None = None
+    fresh_from: int = 0
 
-    def wants(self, settled: tuple[bool, int] | None) -> bool:
+    def wants(self, settled: tuple[bool, int, int] | None) -> bool:
+        """Whether to ask, by what ``View.settled`` says of the call."""
         if settled is None:
             return True
-        ok, run = settled
+        ok, run, answered = settled
         if run == self.run:
             return False
         stale = self.since is None or run < self.since
-        return (self.refresh and stale) or (not ok and self.retry_failed)
+        anew = self.refresh or (ok and answered < self.fresh_from)
+        return (anew and stale) or (not ok and self.retry_failed)
 
 
 class Asking:

@@ -7,6 +7,8 @@
       RunStopped           stopped before the end; running again goes on                 exit 3
       Refused              the gateway refuses the key or the request's shape            exit 4
       MachineError         this machine: a lock, a disk, a broken ledger                 exit 5
+        Locked               another run of the pipeline is under way
+      Skipped              nothing was done, since another run does it, as was asked     exit 0
       CallError            one call went wrong; a run turns it into a failed row
         Unreachable          no answer: connecting, reading, a reset
         ServerFault          408, 425, 5xx
@@ -75,6 +77,20 @@ class MachineError(OpperBatchError):
     """This machine stands in the way: a lock, a full disk, a ledger that cannot be read."""
 
     exit_code = 5
+
+
+class Locked(MachineError):
+    """Another run holds the ledger; ``holder`` says which process, as far as it is known."""
+
+    def __init__(self, message: str, *, holder: str) -> None:
+        super().__init__(message)
+        self.holder = holder
+
+
+class Skipped(OpperBatchError):
+    """With ``if_locked="skip"``: another run is under way, so this one did nothing."""
+
+    exit_code = 0
 
 
 class CallError(OpperBatchError):

@@ -36,6 +36,7 @@ from opper_batch.text import printable, shortened
 
 CALL_PATH = "/v3/call"
 MODELS_PATH = "/v3/models"
+END = b"}"  # of a call's body
 _OPERATION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}")
 _RETRYABLE = {408, 425}
 _ABSENT = {502, 503, 504}  # said for a gateway that is not there
@@ -66,16 +67,18 @@ class Template:
         self._digest.update(canonical([origin, asked]))
         self.digest = self._digest.digest()
 
-    def body(self, call_input: bytes, *, problems: Sequence[tuple[str, str]] = ()) -> bytes:
-        """The request's body; ``problems`` are those of an answer to be repaired, told without any value."""
+    def body(self, call_input: bytes, *, problems: Sequence[tuple[str, str]] = (), end: bytes = END) -> bytes:
+        """The request's body; ``problems`` are those of an answer to be repaired, told without any value.
+
+        ``end`` is END, or names the span the call belongs to; one that ``fields`` name goes before it.
+        """
+        end = END if "parent_span_id" in self.fields else end
         if not problems:
-            return self._head + call_input + b"}"
+            return self._head + call_input + end
         said = "; ".join(f"{path}: {rule}" for path, rule in problems)
         repair = f"Your previous answer did not fit the output schema ({said}). Answer again so that it fits."
         instructions = "\n\n".join(filter(None, [self.fields.get("instructions"), repair]))
-        return (
-            canonical({**self.fields, "instructions": instructions})[:-1] + b',"input":' + call_input + b"}"
-        )
+        return canonical({**self.fields, "instructions": instructions})[:-1] + b',"input":' + call_input + end
 
     def key(self, call_input: bytes) -> bytes:
         """The 16 bytes a call with this input is known by."""

@@ -44,7 +44,8 @@ class RawGateway:
 
 
 @contextmanager
-def raw_gateway(answer: Callable[[Asked], Said]) -> Iterator[RawGateway]:
+def raw_gateway(answer: Callable[[Asked], Said], *, spans: bool = False) -> Iterator[RawGateway]:
+    """One that says what ``answer`` gives; without ``spans`` it knows none, and does not count who asks."""
     asked: list[Asked] = []
 
     class Answering(BaseHTTPRequestHandler):
@@ -53,6 +54,9 @@ def raw_gateway(answer: Callable[[Asked], Said]) -> Iterator[RawGateway]:
         def do_POST(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             body = self.rfile.read(int(headers.get("content-length", 0)))
+            if self.path == "/v3/spans" and not spans:
+                self._send(Said(404, b"{}"))
+                return
             asked.append(Asked(self.command, self.path, headers, body))
             with suppress(OSError):  # the client left, as it should where there is no end
                 self._send(answer(asked[-1]))

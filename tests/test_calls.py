@@ -192,7 +192,7 @@ def test_a_nan_is_null_when_the_pipeline_says_so_and_the_schema_says_so_too() ->
 
 # Which calls are asked.
 
-NEW, OK, FAILED, OK_NOW, FAILED_NOW = None, (True, 1), (False, 1), (True, 2), (False, 2)
+NEW, OK, FAILED, OK_NOW, FAILED_NOW = None, (True, 1, 1), (False, 1, 0), (True, 2, 2), (False, 2, 0)
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,10 @@ NEW, OK, FAILED, OK_NOW, FAILED_NOW = None, (True, 1), (False, 1), (True, 2), (F
         (Policy(2, retry_failed=False), {NEW}),
         (Policy(2, refresh=True), {NEW, OK, FAILED}),
         (Policy(2, retry_failed=False, refresh=True), {NEW, OK, FAILED}),
+        (Policy(2, fresh_from=1), {NEW, FAILED}),
+        (Policy(2, fresh_from=2), {NEW, OK, FAILED}),
+        (Policy(2, fresh_from=2, retry_failed=False), {NEW, OK}),
+        (Policy(2, fresh_from=2, since=1), {NEW, FAILED}),
     ],
 )
 def test_a_policy_says_which_known_calls_are_asked_again(policy: Policy, wanted: set[Any]) -> None:

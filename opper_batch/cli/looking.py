@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from opper_batch.cli.options import json_option, load, name_of, pipeline_argument, place_options, sink_option
+from opper_batch.cli.options import (
+    json_option,
+    load,
+    name_of,
+    pipeline_argument,
+    place_options,
+    sink_option,
+)
 from opper_batch.cli.watching import watched
 from opper_batch.text import printable
 

@@ -20,17 +20,17 @@ pipeline_argument = click.argument("path", metavar="PIPELINE", type=click.Path(d
 
 
 class Duration(click.ParamType[float]):
-    """``90``, ``90s``, ``30m``, ``2h``: seconds."""
+    """``90``, ``90s``, ``30m``, ``2h``, ``30d``: seconds."""
 
     name = "duration"
-    _SECONDS: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600}
+    _SECONDS: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
             return float(value)
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", value.strip())
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())
         if not match:
-            self.fail(f"{value!r} is no duration; write it like 90s, 30m or 2h", param, ctx)
+            self.fail(f"{value!r} is no duration; write it like 90s, 30m, 2h or 30d", param, ctx)
         return float(match[1]) * self._SECONDS[match[2]]
 
 
@@ -39,6 +39,8 @@ def place_options(command: Command) -> Command:
     options = [
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
         click.option("--source", metavar="PATH", help="Read these rows instead."),
+        click.option("--since", metavar="VALUE", help="Rows from VALUE on, in the column of source.since."),
+        click.option("--all", "all_rows", is_flag=True, help="Every row, whatever source.since says."),
         click.option(
             "--sandbox", is_flag=True, help="Synthetic answers from an embedded gateway; no key needed."
         ),
@@ -52,6 +54,9 @@ def place_options(command: Command) -> Command:
     return command
 
 
+max_age_option = click.option(
+    "--max-age", type=Duration(), metavar="TIME", help="Ask anew what is older (12h, 30d)."
+)
 sink_option = click.option("--sink", metavar="PATH", help="Write the result there instead.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on stdout, as the last line."

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from opper_batch.cli.options import json_option, load, pipeline_argument, place_options, sink_option
+from opper_batch.cli.options import (
+    json_option,
+    load,
+    max_age_option,
+    pipeline_argument,
+    place_options,
+    sink_option,
+)
 from opper_batch.text import printable
 
 
@@ -18,6 +25,7 @@ from opper_batch.text import printable
 @click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most.")
 @click.option("--retry-failed/--no-retry-failed", default=True, help="Ask failed rows again.")
 @click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
+@max_age_option
 @click.option(
     "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="The cap of the run, and the pilot's."
 )

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from opper_batch.cli.options import Duration, json_option, load, pipeline_argument, place_options, sink_option
+from opper_batch.cli.options import (
+    Duration,
+    json_option,
+    load,
+    max_age_option,
+    pipeline_argument,
+    place_options,
+    sink_option,
+)
 from opper_batch.errors import OpperBatchError
 from opper_batch.text import printable
 
@@ -54,35 +63,74 @@ if TYPE_CHECKING:
     "--retry-failed/--no-retry-failed", default=True, show_default=True, help="Ask failed rows again."
 )
 @click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
+@max_age_option
+@click.option(
+    "--if-locked",
+    type=click.Choice(["fail", "skip", "wait"]),
+    default="fail",
+    show_default=True,
+    help="What to do while another run of the pipeline is under way.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What stderr is told: for people, or one JSON object for each change of state.",
+)
+@click.option("--trace/--no-trace", default=True, help="Show the run as one trace at the gateway.")
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing unless something is wrong.")
-def run(path: str, rpm: float | None, tpm: float | None, as_json: bool, quiet: bool, **options: Any) -> int:
+def run(
+    path: str,
+    rpm: float | None,
+    tpm: float | None,
+    log_format: str,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
     """Call what is missing, publish the result, and report. Running again goes on."""
-    from opper_batch.cli.progress import shown_progress
     from opper_batch.runs import Options, execute
 
+    log = log_format == "json"
+    if log and quiet:
+        raise click.UsageError("--quiet and --log-format json exclude each other")
     pipeline = load(path)
-    with shown_progress(pipeline.name, quiet=quiet) as progress:
-        ended = execute(
-            pipeline, Options(requests_per_minute=rpm, tokens_per_minute=tpm, progress=progress, **options)
-        )
+    with _told(pipeline.name, log=log, quiet=quiet) as listeners:
+        limits: dict[str, Any] = {"requests_per_minute": rpm, "tokens_per_minute": tpm}
+        ended = execute(pipeline, Options(**listeners, **limits, **options))
     if not (ended.error is None or isinstance(ended.error, OpperBatchError | KeyboardInterrupt)):
         raise ended.error
     with suppress(BrokenPipeError):  # whoever read our output has gone; the exit code still tells
-        _tell(ended, as_json=as_json, quiet=quiet)
-        if pipeline.sink is None and not options["sink"]:
+        _tell(ended, as_json=as_json, quiet=quiet, log=log)
+        if pipeline.sink is None and not options["sink"] and not log:
             click.echo("the pipeline has no sink; opper-batch export --sink PATH writes the result", err=True)
     return ended.summary.exit
 
 
-def _tell(ended: Ended, *, as_json: bool, quiet: bool) -> None:
+@contextmanager
+def _told(name: str, *, log: bool, quiet: bool) -> Iterator[dict[str, Any]]:
+    """The options by which a run is listened to."""
+    from opper_batch.cli.events import JsonLog, sentences
+    from opper_batch.cli.progress import shown_progress
+
+    if log:
+        listening = JsonLog(name)
+        yield {"progress": listening.progress, "events": listening}
+        return
+    with shown_progress(name, quiet=quiet) as progress:
+        yield {"progress": progress, "events": None if quiet else sentences(name)}
+
+
+def _tell(ended: Ended, *, as_json: bool, quiet: bool, log: bool) -> None:
     summary = ended.summary
-    if ended.error is not None:
+    if ended.error is not None and not log:
         reason = summary.stopped if isinstance(ended.error, OpperBatchError) else _INTERRUPTED
         click.echo(f"opper-batch: {printable(reason or '')}", err=True)
     if ended.unreported is not None:
         click.echo(f"opper-batch: {printable(ended.unreported)}", err=True)
-    if not quiet or summary.exit == 1:
+    if (not quiet or summary.exit == 1) and not log:
         click.echo(str(summary), err=as_json or quiet)
     if as_json:
         click.echo(json.dumps(summary.as_json()))

@@ -25,6 +25,7 @@ from opper_batch.client.exchange import exchange
 from opper_batch.client.gate import Gate, GateClosed
 from opper_batch.client.gateway import Gateway
 from opper_batch.client.tally import Tally
+from opper_batch.client.trace import Trace
 from opper_batch.client.transport import Request, Transport
 from opper_batch.columns import Columns
 from opper_batch.errors import (
@@ -40,7 +41,7 @@ from opper_batch.errors import (
     Throttled,
 )
 from opper_batch.ledger import Journal
-from opper_batch.protocol import CALL_PATH, Template, decode, with_artifacts, without_usage, wrapped
+from opper_batch.protocol import CALL_PATH, END, Template, decode, with_artifacts, without_usage, wrapped
 from opper_batch.records import Artifact, Call, Cause, Outcome, Reply, Usage
 
 ATTEMPTS = 3
@@ -72,6 +73,7 @@ class Client:
         budget: Budget,
         journal: Journal,
         artifacts: Artifacts,
+        trace: Trace | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         bodies: Bodies | None = None,
@@ -86,6 +88,7 @@ class Client:
         self._journal = journal
         self._artifacts = artifacts
         self._bodies = bodies or Bodies()
+        self._trace = trace
         self._clock = clock
         self._chance = chance
 
@@ -159,7 +162,11 @@ class Client:
 
     async def _attempt(self, call: Call, tally: Tally) -> Outcome | Reply:
         """One request; an answer that fits or finally does not is an outcome, a 202 a reply to poll."""
-        body = self._rules.template.body(call.input, problems=tally.problems)
+        trace = self._trace
+        if trace is not None and not trace.begun:
+            await trace.begin(self._transport)
+        end = trace.end(self._transport) if trace is not None else END
+        body = self._rules.template.body(call.input, problems=tally.problems, end=end)
         first = not tally.tries
         if not first:
             await self.gate.enter(again=True)

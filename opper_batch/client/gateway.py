@@ -49,7 +49,8 @@ class Gateway:
         if not key:
             raise DefinitionError(
                 "no key: set OPPER_API_KEY to call the gateway, "
-                "or add --sandbox (in Python sandbox=True) to try it with synthetic answers"
+                "or add --sandbox (in Python sandbox=True) to try it with synthetic answers "
+                "(README.md#try-it)"
             )
         return cls.at(base_url or os.environ.get("OPPER_BASE_URL", "").strip() or PRODUCTION, key=key)
 

@@ -106,7 +106,8 @@ def _from_duckdb(found: DuckDBPyType) -> SqlType:
     kind = "json" if text == "JSON" else found.id
     if kind not in _ACCEPTED:
         name = text if kind in _INSTEAD else kind.upper()
-        raise DefinitionError(f"{name} cannot be filled by a model; use {_INSTEAD.get(kind, 'VARCHAR')}")
+        instead = _INSTEAD.get(kind, "VARCHAR")
+        raise DefinitionError(f"{name} cannot be filled by a model; use {instead} (README.md#columns)")
     children: list[tuple[str, Any]] = found.children if found.id in _NESTED else []
     match kind:
         case "decimal":

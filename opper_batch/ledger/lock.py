@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from opper_batch.errors import MachineError
+from opper_batch.errors import Locked, MachineError
 from opper_batch.text import printable
 
 
@@ -81,9 +81,12 @@ def _myself() -> dict[str, Any]:
     return {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
 
 
-def _held(path: Path) -> MachineError:
-    return MachineError(
-        f"{path} is held by another run ({_holder(path)}); wait for it to end, or stop it and run again"
+def _held(path: Path) -> Locked:
+    holder = _holder(path)
+    return Locked(
+        f"{path} is held by another run ({holder}); wait for it to end (--if-locked wait), or stop it "
+        "(README.md#scheduled-runs)",
+        holder=holder,
     )
 
 

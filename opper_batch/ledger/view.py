@@ -20,7 +20,9 @@ _CHUNK = 8_192
 
 # Of several outcomes of a key an answer wins over a failure, and the later over the earlier. One that is
 # not final was to be asked again: it was paid for, but settles nothing.
-_SETTLED = "SELECT key, max(ok), max(run) FROM outcomes WHERE key IN ({marks}) AND final GROUP BY key"
+_SETTLED = """
+    SELECT key, max(ok), max(run), max(ok * run) FROM outcomes WHERE key IN ({marks}) AND final
+    GROUP BY key"""
 # In the index's own order, so that nothing is sorted: of a key's outcomes the one that counts is the last.
 _LOOKUP = """
     SELECT key, ok, final, error, model, cost, input_tokens, output_tokens, trace, latency_ms, attempts,
@@ -166,9 +168,12 @@ class View:
         view._connection.executescript(files(__package__).joinpath("ledger.sql").read_text())
         return view
 
-    def settled(self, keys: Sequence[bytes]) -> dict[bytes, tuple[bool, int]]:
-        """For each key with an outcome: whether it has an answer, and the last run that asked."""
-        return {key: (bool(ok), run) for key, ok, run in self.select(_SETTLED, keys)}
+    def settled(self, keys: Sequence[bytes]) -> dict[bytes, tuple[bool, int, int]]:
+        """For each key with an outcome: whether it has an answer, the last run that asked, and that answered.
+
+        The run that answered is 0 where none did.
+        """
+        return {key: (bool(ok), run, answered) for key, ok, run, answered in self.select(_SETTLED, keys)}
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """For each key with an outcome: the one that counts."""

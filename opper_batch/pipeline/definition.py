@@ -118,12 +118,16 @@ def _if_meant_for_the_step(spec: Any, message: str) -> str:
 
 
 class SourceSpec(_Frozen):
-    """Where the rows come from: ``path``, ``sql`` or, in Python, ``table``."""
+    """Where the rows come from: ``path``, ``sql`` or, in Python, ``table``.
+
+    ``since`` names the column that tells which rows are new or changed since the last run that published.
+    """
 
     path: Text | Annotated[Names, Field(min_length=1)] | None = None
     sql: Text | None = None
     table: Any = None
     key: ColumnNames = ()
+    since: str | None = None
     types: dict[str, str] = {}
     delimiter: Delimiter | None = None
     null_text: str | None = None
@@ -262,6 +266,12 @@ class Pipeline(_Frozen):
                 taken[name.lower()] = what
         if self.sink and self.sink.mode == "upsert" and not self.source.key:
             raise ValueError('sink.mode = "upsert" needs source.key, the columns that identify a row')
+        if self.sink and self.source.since and self.sink.mode == "replace":
+            raise ValueError(
+                "source.since takes only what is new, and this sink is replaced whole, so every older row "
+                'would be lost; write to a duckdb table with mode = "upsert" or "append", or leave since out '
+                "(README.md#scheduled-runs)"
+            )
         for step in self.steps:
             if len(self.function(step)) > 64:
                 raise ValueError(f"step {step.name!r}: its function's name would be too long; set function")

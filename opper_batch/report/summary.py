@@ -27,8 +27,9 @@ class Counts:
     A row is failed when a step failed, else skipped when a step has no answer. ``cached`` counts answers
     that an earlier run paid for, ``folded`` those shared with an equal row above. ``cost`` (USD) is what
     was paid for the answers in the table; ``failed_calls`` counts failed answers, once for equal rows;
-    ``failures`` are reasons with how often each. ``checks`` are what the pipeline's checks said; when one
-    does not hold, ``rejected`` is where the result went instead.
+    ``failures`` are reasons with how often each. ``held`` is the least value of ``source.since`` in a row
+    without an answer. ``checks`` are what the pipeline's checks said; when one does not hold, ``rejected`` is
+    where the result went instead.
     """
 
     rows: int = 0
@@ -40,6 +41,7 @@ class Counts:
     cost: float = 0.0
     failed_calls: int = 0
     failures: tuple[tuple[str, int], ...] = ()
+    held: str | None = None
     checks: tuple[Verdict, ...] = ()
     rejected: str | None = None
 
@@ -70,6 +72,9 @@ class Summary:
     stopped: str | None = None
     in_doubt: int = 0
     sandbox: bool = False
+    span_id: str | None = None
+    trace_id: str | None = None
+    since: dict[str, Any] | None = None
 
     @property
     def rows(self) -> int:
@@ -111,6 +116,9 @@ class Summary:
             "stopped": self.stopped,
             "in_doubt": self.in_doubt,
             "sandbox": self.sandbox,
+            "span_id": self.span_id,
+            "trace_id": self.trace_id,
+            "since": self.since,
             "failures": [list(entry) for entry in counts.failures] if counts else [],
             "checks": [check.as_json() for check in counts.checks] if counts else [],
             "rejected": counts.rejected if counts else None,
@@ -220,10 +228,13 @@ def as_number(value: float, *, times: bool = False) -> str:
 def summary_text(summary: Summary) -> str:
     """What a person reads when a run is over."""
     counts, totals = summary.counts, summary.totals
-    lines = [f"{summary.pipeline}: run {summary.run_id} {_ending(summary)} in {duration(summary.seconds)}"]
+    idle = ", 0 calls: nothing was left to ask" if counts and not totals.calls else ""
+    head = f"{summary.pipeline}: run {summary.run_id} {_ending(summary)} in {duration(summary.seconds)}"
+    lines = [head + idle]
     if counts:
         rows = [f"{counts.ok:,} ok", f"{counts.failed:,} failed", f"{counts.skipped:,} skipped"]
         lines.append(f"  rows    {counts.rows:,}: {', '.join(rows)}{_reused(counts)}")
+    lines += _since(summary)
     lines.append(f"  calls   {totals.calls:,}{_retries(summary)}")
     if totals.calls:
         tokens = f"{totals.input_tokens:,} tokens in, {totals.output_tokens:,} out"
@@ -243,6 +254,23 @@ def summary_text(summary: Summary) -> str:
     if summary.sandbox:
         lines.append("  The answers are synthetic: they come from the sandbox, and so do the costs.")
     return printable("\n".join(lines))
+
+
+def _since(summary: Summary) -> list[str]:
+    """What a run took of an incremental source, and from where the next one will."""
+    said = summary.since
+    if said is None:
+        return []
+    whole = f"from {said['from']} on" if said["from"] else "from the first"
+    lines = [f"  since   {said['column']} {whole}: {summary.rows:,} of {said['of']:,} rows"]
+    if said["nulls"]:
+        lines.append(f"          {said['nulls']:,} rows have no value there and are always taken")
+    if said["future"]:
+        lines.append(f"          {said['future']:,} rows lie more than a day ahead and do not move the mark")
+    if said["moves"] and said["to"]:
+        why = ", where a row has no answer yet" if said["held"] else ""
+        lines.append(f"          the next run takes it from {said['to']} on{why}")
+    return lines
 
 
 def totals_text(totals: Totals) -> str:

@@ -13,18 +13,22 @@ from functools import partial
 from pathlib import Path
 
 from opper_batch.budget import Budget
-from opper_batch.calls import Asking, Policy, Step
+from opper_batch.calls import Asking, Step
 from opper_batch.client import Client, Gate, Gateway, StepRules, network
 from opper_batch.client.artifacts import Artifacts
 from opper_batch.client.commons import Commons
+from opper_batch.client.trace import Trace
 from opper_batch.engines import LocalEngine
 from opper_batch.errors import DefinitionError, RunStopped, SinkError, SourceError
-from opper_batch.ledger import Ledger, RunRecord, View
+from opper_batch.ledger import Ledger, View
 from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
 from opper_batch.records import Call
 from opper_batch.report import Counts, Summary
+from opper_batch.runs.entering import entered
+from opper_batch.runs.freshness import policy
 from opper_batch.runs.identities import identities_path, remember
+from opper_batch.runs.marks import about_since
 from opper_batch.runs.options import Options, Progress
 from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.planning import planned, refuse_above
@@ -65,11 +69,17 @@ def execute(pipeline: Pipeline, options: Options, *, sample: bool = False, pilot
         options = stack.enter_context(_sandboxed(options))
         target = callable_gateway(options)
         setting = resolve(pipeline, options, writing=pilot is None)
+        ledger, waited = entered(setting.ledger_path, options)
+        stack.enter_context(ledger)
+        if waited:  # meanwhile the table may have changed
+            setting = resolve(pipeline, options, writing=pilot is None)
+            options = options.after(waited)
         if options.yes_up_to is not None:
             refuse_above(options.yes_up_to, planned(setting, options))
-        ledger = stack.enter_context(Ledger(setting.ledger_path))
         view = stack.enter_context(ledger.view())
         ledger.begin(origin=setting.origin, options=options.said())
+        steps = [step.name for step in setting.steps]
+        options.tell("started", run_id=ledger.run, rows=setting.checked.rows, steps=steps)
         commons = stack.enter_context(_commons(target, options))
         run = _Run(setting, options, target, ledger, view, commons, pilot)
         with run.steering.listening(setting.ledger_path, run=ledger.run):
@@ -82,6 +92,8 @@ def execute(pipeline: Pipeline, options: Options, *, sample: bool = False, pilot
             rows=summary.rows,
             summary={} if sample or pilot is not None else summary.as_json(),
         )
+        run.trace.close(summary.as_json(), error=error)
+        options.tell("finished", **summary.as_json())
         if published and counts and not counts.held_back:
             with suppress(OSError):  # the result is out; without it a later plan says new for changed
                 remember(identities_path(setting.ledger_path), setting.identities)
@@ -111,9 +123,7 @@ class _Run:
         self._view = view
         self._started = self._told = time.monotonic()
         self.profile = profile_of(setting)
-        self._policy = Policy(
-            ledger.run, options.retry_failed, options.refresh, since=_refreshing_since(view.runs())
-        )
+        self._policy = policy(options, view.runs(), run=ledger.run, now=time.time())
         limits = setting.pipeline.limits
         allowed = Limits.of(limits, options)
         self._pace = Pace(
@@ -124,6 +134,8 @@ class _Run:
             commons=commons,
         )
         self._commons = commons
+        about = {"pipeline": setting.pipeline.name, "run": ledger.run, "rows": setting.checked.rows}
+        self.trace = Trace(target, name=f"batch:{setting.pipeline.name}", about=about, on=options.trace)
         self._budget = Budget(allowed.max_cost, paid=view.spent()[0])
         self.steering = Steering(allowed, self._pace, self._budget)
 
@@ -137,6 +149,7 @@ class _Run:
             Exception,
             KeyboardInterrupt,
         ) as error:  # whatever it is, the ledger is told before it goes on
+            self._options.tell("stopped", error=error)
             return None, error
         finally:
             if self._commons:
@@ -154,6 +167,9 @@ class _Run:
             stopped=str(error) or "interrupted" if error else None,
             in_doubt=self._view.in_doubt(),
             sandbox=self._setting.sandbox,
+            span_id=self.trace.span_id,
+            trace_id=self.trace.trace_id,
+            since=about_since(self._setting, counts, self._options),
         )
         if error is None and self._pilot is not None:
             return summary
@@ -179,6 +195,7 @@ class _Run:
                 asking.ended(outcome.key)
                 tell()
         tell(now=True)
+        self._options.tell("step_done", step=step.name, rows=asking.settled_rows)
         self.steering.end()
 
     def _after(self, step: Step) -> int:
@@ -201,13 +218,17 @@ class _Run:
 
     def _published(self) -> Counts:
         began = self._told = time.monotonic()
-        return publish(
+        counts = publish(
             self._setting,
             self._view,
             run=self._ledger.run,
+            about={"run": str(self._ledger.run), **self.trace.ids},
             told=lambda rows: self._tell_published(rows, began),
             seen=self.profile.add,
         )
+        if self._setting.sink is not None and not counts.held_back:
+            self._options.tell("published", output=self._setting.sink.target)
+        return counts
 
     def _client(self, step: Step, gate: Gate) -> Client:
         template = step.template
@@ -221,6 +242,7 @@ class _Run:
             budget=self._budget,
             journal=journal,
             artifacts=Artifacts(self._gateway, transport, gate, folder=self._artifacts_folder()),
+            trace=self.trace,
         )
 
     def _artifacts_folder(self) -> Path:
@@ -240,7 +262,7 @@ class _Run:
         self._told = time.monotonic()
         rows = asking.settled_rows
         self._ledger.advance(step=step.name, done=rows, rows=self._setting.checked.rows)
-        self._show(step.name, rows, seconds=self._told - began, paused=gate.paused_for)
+        self._show(step.name, rows, seconds=self._told - began, paused=gate.paused_for, outage=gate.outage.on)
 
     def _tell_published(self, rows: int, began: float) -> None:
         """A large result takes its time; a small one is there before anybody could read of it."""
@@ -249,7 +271,7 @@ class _Run:
             self._told = now
             self._show(PUBLISHING, rows, seconds=now - began, paused=0.0)
 
-    def _show(self, step: str, rows: int, *, seconds: float, paused: float) -> None:
+    def _show(self, step: str, rows: int, *, seconds: float, paused: float, outage: bool = False) -> None:
         if self._options.progress is None:
             return
         totals = self._view.totals(run=self._ledger.run)
@@ -266,14 +288,9 @@ class _Run:
                 paused=paused,
                 seconds=seconds,
                 held=self.steering.wanted.paused,
+                outage=outage,
             )
         )
-
-
-def _refreshing_since(runs: Sequence[RunRecord]) -> int | None:
-    """The first run that was to refresh since the last one that came to its end."""
-    published = max((run.id for run in runs if run.published), default=0)
-    return min((run.id for run in runs if run.id > published and run.options.get("refresh")), default=None)
 
 
 @contextmanager

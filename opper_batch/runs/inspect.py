@@ -38,8 +38,10 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
             raise DefinitionError(
                 f"nothing is known of {setting.source.name} yet, so nothing is written; run first"
             )
-        run = max((record.id for record in view.runs()), default=0)
-        counts = publish(setting, view, run=run)
+        latest = view.runs()[-1]
+        run, spans = latest.id, {name: latest.summary.get(name) for name in ("span_id", "trace_id")}
+        about = {"run": str(run), **{name: found for name, found in spans.items() if found}}
+        counts = publish(setting, view, run=run, about=about)
         return Summary(
             run_id=run,
             pipeline=pipeline.name,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from opper_batch.errors import DefinitionError
 
@@ -18,10 +18,12 @@ _NUMBERS = (
     "requests_per_minute",
     "tokens_per_minute",
     "deadline",
+    "max_age",
     "max_cost",
     "yes_up_to",
 )
-_UNSAID = ("progress", "sandbox")
+_UNSAID = ("progress", "events", "sandbox")
+_IF_LOCKED = ("fail", "skip", "wait")
 GRACE_SECONDS = 20.0
 _FROM_ZERO = ("max_cost", "yes_up_to", "grace")
 
@@ -43,6 +45,7 @@ class Progress(NamedTuple):
     paused: float
     seconds: float
     held: bool = False
+    outage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,17 @@ class Options:
 
     ``sandbox`` True starts an embedded gateway; a Sandbox that runs is used as it is. ``max_failed`` is a
     number of rows, or a share like ``"2%"``. With ``yes_up_to`` nothing is called unless the upper end of
-    what the run will cost is at most that. Raises DefinitionError for what makes no sense.
+    what the run will cost is at most that. Of a source with ``since`` the rows from ``since`` on are taken,
+    or with ``all_rows`` all of them, in place of those from its mark on. Answers of runs that began more than
+    ``max_age`` seconds ago are asked for anew. ``events`` is called with the name and the fields of each
+    change of the run's state, on the caller's thread. Raises DefinitionError for what makes no sense.
     """
 
     limit: int | None = None
     source: str | None = None
     sink: str | None = None
+    since: str | None = None
+    all_rows: bool = False
     sandbox: bool | Sandbox = False
     base_url: str | None = None
     concurrency: int | None = None
@@ -69,12 +77,20 @@ class Options:
     max_failed: float | str = 0
     retry_failed: bool = True
     refresh: bool = False
+    max_age: float | None = None
+    if_locked: Literal["fail", "skip", "wait"] = "fail"
+    trace: bool = True
     state_dir: str | Path | None = None
     progress: Callable[[Progress], None] | None = None
+    events: Callable[[str, dict[str, Any]], None] | None = None
 
     def __post_init__(self) -> None:
         for name in _NUMBERS:
             self._check_number(name, getattr(self, name))
+        if self.if_locked not in _IF_LOCKED:
+            raise DefinitionError(f"if_locked = {self.if_locked!r}: say {', '.join(_IF_LOCKED)}")
+        if self.since is not None and self.all_rows:
+            raise DefinitionError("since and all_rows (--all) exclude each other; leave one out")
         self.allows(0, 0)
 
     def _check_number(self, name: str, value: object) -> None:
@@ -100,6 +116,15 @@ class Options:
                 f"max_failed = {self.max_failed!r}: give a number of rows like 10, or a share like 2%"
             )
         return failed <= (number / 100 * rows if text.endswith("%") else number)
+
+    def after(self, seconds: float) -> Options:
+        """The same when so much of the time has passed."""
+        return replace(self, deadline=max(0.001, self.deadline - seconds)) if self.deadline else self
+
+    def tell(self, event: str, **fields: Any) -> None:
+        """A change of state, to whoever listens."""
+        if self.events is not None:
+            self.events(event, fields)
 
     def said(self) -> dict[str, str]:
         """What differs from the defaults, as text, for the ledger."""

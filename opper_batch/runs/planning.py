@@ -5,6 +5,7 @@ source -> survey of each step (calls, lengths) -> expecting (cost, time, their b
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from opper_batch.lint import lint
 from opper_batch.pipeline import Pipeline
 from opper_batch.report import money
 from opper_batch.runs.expecting import SAMPLE, expected, rate_before, seconds
+from opper_batch.runs.freshness import policy as asking_policy
 from opper_batch.runs.offered import Offered
 from opper_batch.runs.options import Options
 from opper_batch.runs.plan_text import plan_text
@@ -137,7 +139,8 @@ def planned(setting: Setting, options: Options) -> Plan:
     warnings: list[str] = []
     with setting.view() as view:
         numbers = range(len(setting.steps))
-        steps = [_step_plan(setting, number, view, options, offered, warnings) for number in numbers]
+        policy = asking_policy(options, view.runs(), run=_NO_RUN, now=time.time())
+        steps = [_step_plan(setting, number, view, policy, options, offered, warnings) for number in numbers]
         found = Plan(
             pipeline=setting.pipeline.name,
             gateway=setting.origin,
@@ -170,12 +173,17 @@ def refuse_above(most: float, found: Plan) -> None:
 
 
 def _step_plan(
-    setting: Setting, number: int, view: View, options: Options, offered: Offered, warnings: list[str]
+    setting: Setting,
+    number: int,
+    view: View,
+    policy: Policy,
+    options: Options,
+    offered: Offered,
+    warnings: list[str],
 ) -> StepPlan:
     step = setting.steps[number]
     template = view.template(step.template.digest)
     sampled = sample(view, template, SAMPLE)
-    policy = policy_of(options)
     survey = surveyed(setting, number, view, policy, [paid.key for paid in sampled])
     said = expected(step, survey, sampled, view, offered)
     # Rows that wait for an earlier step will most likely be asked once it has answered.
@@ -206,11 +214,6 @@ def _step_plan(
         output_schema=step.columns.json_schema,
         first_request=step.template.body(survey.first.input).decode() if survey.first else None,
     )
-
-
-def policy_of(options: Options) -> Policy:
-    """Which known calls a run of these options would ask again."""
-    return Policy(_NO_RUN, options.retry_failed, options.refresh)
 
 
 def _cap_warnings(found: Plan, spent: float) -> list[str]:

@@ -15,6 +15,7 @@ from opper_batch.ledger import Known, View
 from opper_batch.projection import Answer, Projected
 from opper_batch.report import Counts, failures_by_reason
 from opper_batch.runs.judging import publish_judged
+from opper_batch.runs.marks import Held
 from opper_batch.runs.places import METADATA_TYPES, output_schema
 from opper_batch.runs.setting import Setting
 from opper_batch.seen import Numbers
@@ -24,10 +25,16 @@ _NOTHING: Any = Known(*[None] * len(Known._fields))  # type: ignore[arg-type]
 
 
 class Projector:
-    """Gives the output's batches and counts what goes by; answers of runs before ``run`` are cached."""
+    """Gives the output's batches and counts what goes by; answers of runs before ``run`` are cached.
 
-    def __init__(self, setting: Setting, view: View, *, run: int) -> None:
-        self.schema = output_schema(setting.checked.schema, setting.pipeline)
+    ``about`` is said of the run in the schema's metadata.
+    """
+
+    def __init__(
+        self, setting: Setting, view: View, *, run: int, about: Mapping[str, str] | None = None
+    ) -> None:
+        metadata = {f"opper_batch.{name}": value for name, value in (about or {}).items()}
+        self.schema = output_schema(setting.checked.schema, setting.pipeline).with_metadata(metadata or None)
         self._setting = setting
         self._view = view
         self._run = run
@@ -36,6 +43,7 @@ class Projector:
         self._reasons: Counter[str] = Counter()
         self.rows = 0  # that have gone by
         self._cost = 0.0
+        self._held = Held(setting.since.column) if setting.since else None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         for projected in self._setting.projected(self._setting.steps, self._view):
@@ -43,7 +51,7 @@ class Projector:
                 array for step in self._setting.steps for array in self._metadata(step.name, projected)
             ]
             self.rows += projected.batch.num_rows
-            self._count_rows(list(projected.answers.values()))
+            self._count_rows(projected.batch, list(projected.answers.values()))
             yield pa.RecordBatch.from_arrays([*projected.batch.columns, *metadata], schema=self.schema)
         self._check()
 
@@ -60,6 +68,7 @@ class Projector:
             cost=self._cost,
             failed_calls=tally["failed_calls"],
             failures=failures_by_reason(list(self._reasons.items())),
+            held=self._held.text if self._held else None,
         )
 
     def _metadata(self, step: str, projected: Projected) -> list[pa.Array]:
@@ -86,9 +95,11 @@ class Projector:
         known = reason in self._reasons or len(self._reasons) < _MOST_REASONS
         self._reasons[reason if known else "other reasons"] += 1
 
-    def _count_rows(self, steps: Sequence[Sequence[Answer]]) -> None:
+    def _count_rows(self, batch: pa.RecordBatch, steps: Sequence[Sequence[Answer]]) -> None:
         """A row is as far as the step that is behind: failed before skipped before ok."""
-        rows = zip(*([answer.status for answer in answers] for answers in steps), strict=True)
+        rows = list(zip(*([answer.status for answer in answers] for answers in steps), strict=True))
+        if self._held:
+            self._held.add(batch, [set(statuses) != {"ok"} for statuses in rows])
         for statuses, count in Counter(rows).items():
             self._tally[next(kind for kind in ("failed", "skipped", "ok") if kind in statuses)] += count
 
@@ -106,14 +117,16 @@ def publish(
     view: View,
     *,
     run: int,
+    about: Mapping[str, str] | None = None,
     told: Callable[[int], None] = lambda _: None,
     seen: Callable[[pa.RecordBatch], None] = lambda _: None,
 ) -> Counts:
     """Write the sink, all or nothing; without a sink only count. What fails a check goes beside the sink.
 
-    ``told`` hears how many rows are written, ``seen`` gets every batch.
+    ``about`` is said of the run in the file's metadata; ``told`` hears how many rows are written, ``seen``
+    gets every batch.
     """
-    projector = Projector(setting, view, run=run)
+    projector = Projector(setting, view, run=run, about=about)
     with view.snapshot():
         if setting.pipeline.checks:
             batches = _telling(projector, told, seen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from opper_batch.ledger import View, holds_something
 from opper_batch.pipeline import Pipeline, SinkSpec, SourceSpec
 from opper_batch.projection import Projected, project
 from opper_batch.runs.identities import Published, identities_path
+from opper_batch.runs.marks import since_rows
 from opper_batch.runs.options import Options
 from opper_batch.runs.places import latest_origin, origin, output_schema, sink_of
 from opper_batch.runs.preflight import BATCH_ROWS, check_rows
 from opper_batch.runs.state import ledger_path
 from opper_batch.sinks import Sink
-from opper_batch.sources import Checked, Source, open_source
+from opper_batch.sources import Checked, FirstRows, SinceRows, Source, open_source
 from opper_batch.sources.contract import BYTES_PER_BATCH
 
 _FIRST_ROWS = 16  # of 16 MB each, at worst
@@ -40,6 +41,7 @@ class Setting:
     origin: str
     sandbox: bool
     identities: array[int]  # of every row, by its key columns; empty without any
+    since: SinceRows | None = None
 
     @property
     def published(self) -> Published:
@@ -75,9 +77,11 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
     """
     pipeline = overridden(pipeline, options)
     path = ledger_path(pipeline.name, options)
-    source = opened_source(pipeline.source, options)
-    checked = source.check()
     asked = latest_origin(path, options) if looking else origin(options)
+    whole = opened_source(pipeline.source, replace(options, limit=None))
+    rows = since_rows(whole, pipeline, options, ledger=path, origin=asked)
+    source = rows if options.limit is None else FirstRows(rows, options.limit)
+    checked = source.check()
     steps = prepare(pipeline, checked.schema, source=source.name, origin=asked)
     sink = sink_of(pipeline, checked.schema, sandbox=bool(options.sandbox))
     if sink is not None and writing:
@@ -85,8 +89,11 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
         sink.check(output_schema(checked.schema, pipeline))
     refuse_wrong(pipeline.checks, output_schema(checked.schema, pipeline), folder=path.parent)
     stored = sink if writing or not looking else None
-    rows = check_rows(source, key=pipeline.source.key, steps=steps, sink=stored)
-    return Setting(pipeline, source, checked, steps, sink, path, asked, bool(options.sandbox), rows)
+    identities = check_rows(source, key=pipeline.source.key, steps=steps, sink=stored)
+    since = rows if isinstance(rows, SinceRows) else None
+    return Setting(
+        pipeline, source, checked, steps, sink, path, asked, bool(options.sandbox), identities, since
+    )
 
 
 def overridden(pipeline: Pipeline, options: Options) -> Pipeline:
@@ -118,5 +125,4 @@ def opened_source(spec: SourceSpec, options: Options) -> Source:
         types=spec.types or None,
         delimiter=spec.delimiter,
         null_text=spec.null_text,
-        limit=options.limit,
     )

@@ -57,7 +57,7 @@ class Survey:
             self._await(projected)
         return wanted
 
-    def _count(self, call: Call | None, again: bool, found: tuple[bool, int] | None, row: int) -> None:
+    def _count(self, call: Call | None, again: bool, found: tuple[bool, int, int] | None, row: int) -> None:
         if call is None:
             self.waiting += 1
         elif again:

@@ -108,9 +108,9 @@ def test_settled_says_whether_there_is_an_answer_and_which_run_asked_last(
     journal = next_run(ledger)
     wait(journal.record(failure(1)), journal.record(answer(2)))
     assert view.settled([key(number) for number in range(5)]) == {
-        key(1): (True, 2),
-        key(2): (True, 2),
-        key(3): (False, 1),
+        key(1): (True, 2, 1),
+        key(2): (True, 2, 2),
+        key(3): (False, 1, 0),
     }
 
 

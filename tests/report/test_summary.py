@@ -103,7 +103,7 @@ def test_a_summary_says_what_became_of_rows_calls_and_money() -> None:
 def test_a_run_without_calls_says_no_more_than_that() -> None:
     counts = Counts(rows=2, ok=2, cached=2)
     assert str(Summary(run_id=2, pipeline="tickets", counts=counts)).splitlines() == [
-        "tickets: run 2 done in 0.0 s",
+        "tickets: run 2 done in 0.0 s, 0 calls: nothing was left to ask",
         "  rows    2: 2 ok, 0 failed, 0 skipped (2 answers known before)",
         "  calls   0",
     ]
@@ -160,6 +160,9 @@ def test_the_json_of_a_run_is_one_flat_object_with_these_keys() -> None:
         "stopped",
         "in_doubt",
         "sandbox",
+        "span_id",
+        "trace_id",
+        "since",
         "failures",
         "checks",
         "rejected",
