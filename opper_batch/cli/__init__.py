@@ -9,6 +9,7 @@ import atexit
 import gc
 import json
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import NoReturn
@@ -21,6 +22,7 @@ from opper_batch.cli.looking import export, failures, report, status
 from opper_batch.cli.planning import plan
 from opper_batch.cli.running import run
 from opper_batch.cli.signals import listen
+from opper_batch.cli.starting import new
 from opper_batch.cli.steering import pause, resume, set_
 from opper_batch.errors import MachineError, OpperBatchError
 from opper_batch.text import printable
@@ -41,7 +43,7 @@ def commands() -> None:
     """
 
 
-for command in (run, plan, status, pause, resume, set_, diff, export, report, failures, models, sandbox):
+for command in (new, run, plan, status, pause, resume, set_, diff, export, report, failures, models, sandbox):
     commands.add_command(command)
 
 
@@ -56,7 +58,7 @@ def main() -> NoReturn:
     except click.ClickException as error:
         code = _said(error.exit_code, error.format_message())
     except OpperBatchError as error:
-        code = _said(error.exit_code, error.message)
+        code = _said(error.exit_code, error.message, error)
     except (KeyboardInterrupt, click.Abort) as error:
         # click turns an interrupt into an Abort, whose context still is the interrupt.
         code = _said(getattr(error.__context__ or error, "exit_code", 130), "interrupted")
@@ -65,10 +67,16 @@ def main() -> NoReturn:
     _leave(code if isinstance(code, int) else 0)
 
 
-def _said(code: int, message: str) -> int:
+def _said(code: int, message: str, error: OpperBatchError | None = None) -> int:
     """The one sentence, and, where it was asked for, the object that says how it ended."""
+    line = f"opper-batch: {printable(message)}"
+    if "run" in sys.argv[1:] and re.search(r" --log-format[ =]json\b", " ".join(sys.argv)):
+        from opper_batch.cli.events import event_line, stop_fields
+
+        why = stop_fields(error) if error else {"error": "UsageError", "reason": message}
+        line = event_line("finished", None, None, {"exit": code, **why})
     with suppress(BrokenPipeError):  # whoever read our output has gone; the exit code still tells
-        click.echo(f"opper-batch: {printable(message)}", err=True)
+        click.echo(line, err=True)
     if "--json" in sys.argv[1:] and "run" in sys.argv[1:]:
         from opper_batch.report import Summary
 
