@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -14,13 +15,14 @@ from typing import Any
 import duckdb
 import polars
 import pytest
-from program import KEY
+from program import KEY, Program
 
 import opper_batch as ob
-from opper_batch.cli import commands
+from opper_batch.cli import commands, events
 from opper_batch.sandbox import Sandbox
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -103,7 +105,7 @@ def test_the_tests_that_the_readme_names_are_there() -> None:
 
 
 def test_the_readmes_pipeline_file_is_one(examples: Path) -> None:
-    (text,) = blocks("toml")
+    text = next(block for block in blocks("toml") if 'name = "ticket_triage"' in block)
     pipeline = ob.Pipeline(**tomllib.loads(text))
     assert ob.run(pipeline, sandbox=True, limit=20).counts.ok == 20
 
@@ -119,11 +121,39 @@ def test_the_readme_names_every_command_and_option(verb: str) -> None:
 
 
 def test_the_scheduled_command_says_no_calls_the_second_night(
-    examples: Path, gateway: Callable[..., Sandbox]
+    examples: Path, gateway: Callable[..., Sandbox], program: Program
 ) -> None:
     sandbox = gateway()
-    catalog = ob.load("pipelines/product_catalog.toml")
-    ob.run(catalog)
-    calls = len(sandbox.journal.calls)
-    assert ob.run(catalog).summary.totals.calls == 0
-    assert len(sandbox.journal.calls) == calls
+    command = next(line for block in blocks("sh") for line in block.splitlines() if "--if-locked" in line)
+    calls = []
+    for _ in range(2):
+        ended = program(*command.split()[1:])
+        assert ended.returncode == 0
+        calls.append(len(sandbox.journal.calls))
+        assert json.loads(ended.stderr.splitlines()[-1])["calls"] == calls[-1] - sum(calls[:-1])
+    assert calls[0] == calls[1] > 60
+    assert "0 calls" in str(ob.run("pipelines/product_catalog.toml"))
+
+
+def test_the_readmes_incremental_pipeline_takes_what_is_new(examples: Path) -> None:
+    text = next(block for block in blocks("toml") if "since =" in block)
+    pipeline = ob.Pipeline(**tomllib.loads(text))
+    assert ob.run(pipeline, sandbox=True).counts.rows == 240
+    assert ob.run(pipeline, sandbox=True).counts.rows < 5
+
+
+def test_the_readme_names_every_event_of_the_log() -> None:
+    for event in re.findall(r"^    (\w+(?:, \w+)?)  ", events.__doc__ or "", re.MULTILINE):
+        for name in event.split(", "):
+            assert re.search(rf"^\| .*`{name}`.* \|", README, re.MULTILINE), name
+
+
+def test_every_place_that_a_link_or_an_error_points_to_is_there() -> None:
+    headings = re.findall(r"^##+ (.*)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    sources = [path.read_text() for path in Path(ob.__file__).parent.rglob("*.py")]
+    named = re.findall(r"README\.md#([\w-]+)", "".join(sources))
+    assert len(named) > 3
+    assert {*named, *re.findall(r"\]\(#([\w-]+)\)", README)} <= anchors
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / picture).is_file()

@@ -113,3 +113,5 @@ def test_states_are_told_when_they_change_and_progress_every_ten_seconds(
     assert at(10, throttled=5) == ["progress"]
     assert at(11, outage=True, paused=8.0, throttled=5) == ["outage_began"]
     assert at(12.5, throttled=5) == ["outage_ended", "throttled"]
+    assert at(13, throttled=5, held=True) == ["paused"]
+    assert at(14, throttled=5) == ["resumed"]

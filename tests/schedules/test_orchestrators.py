@@ -20,6 +20,8 @@ import pytest
 import opper_batch as ob
 from opper_batch.sandbox import Sandbox
 
+pytestmark = pytest.mark.timeout(300)  # they take their time to begin
+
 
 @dataclass(frozen=True)
 class Orchestrator:
@@ -97,7 +99,7 @@ def nightly(request: pytest.FixtureRequest, examples: Path) -> Callable[[], dict
             "DO_NOT_TRACK": "1",
         }
         ended = subprocess.run(
-            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=110
+            [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=240
         )
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
         return ended.stdout
