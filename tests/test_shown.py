@@ -8,7 +8,7 @@ from pathlib import Path
 import polars
 
 import opper_batch as ob
-from opper_batch.report import Report
+from opper_batch.runs.reporting import report_of
 from opper_batch.shown import card
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)">\'\u202e'
@@ -84,7 +84,7 @@ def test_pipeline_plan_run_and_report_show_themselves(here: Path) -> None:
     pipeline = ob.Pipeline(name="shown", source={"table": frame}, steps=[step])
     plan = ob.plan(pipeline, sandbox=True)
     run = ob.run(pipeline, sandbox=True)
-    report = Report(run.summary.as_json(), {"p50": 3}, [(HOSTILE, 2, 0.1)])
+    report = report_of("shown", ob.Options(sandbox=True))
     for shown in (pipeline, plan, run, report):
         assert harmless(shown._repr_html_())
         assert "shown" in shown._repr_html_()

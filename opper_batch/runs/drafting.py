@@ -106,7 +106,7 @@ def _key(source: Source, rows: pa.Table) -> str | None:
     for name in sorted(unique, key=lambda name: not _ID.search(name)):
         if _ID.search(name) or not _is_prose(rows[name]):
             try:
-                check_rows(source, key=[name], steps=())
+                check_rows(source, key=[name], steps=(), sink=None)
             except SourceError:  # further down the table
                 continue
             return str(name)

@@ -35,7 +35,7 @@ def check_rows(source: Source, *, key: Sequence[str], steps: Sequence[Step], sin
     found = identities(())
     if not key and not doubtful and not stored:
         return found
-    seen, first_row, nan = Seen(), 1, steps[0].nan
+    seen, first_row, nan = Seen(), 1, steps[0].nan if steps else None
     for batch in source.batches(BATCH_ROWS):
         if key:
             found += identities(_check_key(batch, key, seen, first_row=first_row, source=source))

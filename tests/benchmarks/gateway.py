@@ -111,7 +111,7 @@ class _Connection(asyncio.Protocol):
             self._take(asked)
 
     def _take(self, head: bytes) -> None:
-        if head.startswith(b"POST "):
+        if head.startswith(b"POST /v3/call "):
             self._tally.arrived()
             if self._latency:
                 self._loop.call_later(self._latency, self._answer)

@@ -33,11 +33,16 @@ def run(*given: Any, **options: Any) -> Any:
     return execute(pipeline(*given), Options(sandbox=True, **options)).summary
 
 
+def _tells(path: Path) -> bool:
+    """Whether it is the report, which tells of every run, one that was held back too."""
+    return path.name.endswith(".report.json")
+
+
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", "/"])
 def test_a_failing_check_leaves_the_old_output_and_puts_the_new_beside_it(here: Path, ending: str) -> None:
     sink = {"path": f"out/t{ending}"}
     assert run(sink, PASSES).exit == 0
-    held = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    held = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file() and not _tells(path)}
     summary = run(sink, PASSES, FAILS)
     assert (summary.exit, summary.output) == (1, None)
     assert summary.counts.rejected == f"out/t.sandbox.rejected{ending}"
