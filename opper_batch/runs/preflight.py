@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from opper_batch.calls import Step
 from opper_batch.errors import DefinitionError, SourceError
-from opper_batch.inputs import BadValue, always_sendable, encode_inputs, input_schema
+from opper_batch.inputs import BadValue, Nan, always_sendable, encode_inputs, input_schema
 from opper_batch.protocol import digest_of
 from opper_batch.runs.identities import identities
 from opper_batch.seen import Seen
@@ -35,7 +35,8 @@ def check_rows(source: Source, *, key: Sequence[str], steps: Sequence[Step], sin
     found = identities(())
     if not key and not doubtful and not stored:
         return found
-    seen, first_row, nan = Seen(), 1, steps[0].nan if steps else None
+    seen, first_row = Seen(), 1
+    nan: Nan = steps[0].nan if steps else "refuse"
     for batch in source.batches(BATCH_ROWS):
         if key:
             found += identities(_check_key(batch, key, seen, first_row=first_row, source=source))
