@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
@@ -190,15 +190,13 @@ def with_artifacts(answer: object, artifacts: Sequence[Artifact], names: Sequenc
 def retry_after(headers: Mapping[str, str], *, now: datetime | None = None) -> float | None:
     """Seconds to wait: ``retry-after-ms``, or ``Retry-After`` as seconds, a fraction or an HTTP date."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if re.fullmatch(r"\d+(\.\d*)?|\.\d+", value):
+        if re.fullmatch(r"\d+(\.\d*)?|\.\d+", value := headers.get(name, "").strip()):
             return min(float(value) * scale, _LONGEST_WAIT)
-    try:
-        date = parsedate_to_datetime(headers.get("retry-after", ""))
-    except (ValueError, OverflowError):
-        return None
-    date = date if date.tzinfo else date.replace(tzinfo=UTC)
-    return min(max(0.0, (date - (now or datetime.now(UTC))).total_seconds()), _LONGEST_WAIT)
+    until = _date(headers.get("retry-after", ""))
+    now = now or datetime.now(UTC)
+    theirs = _date(headers.get("date", "")) or now  # in whole seconds, so only used where our clock is off
+    now = theirs if abs(theirs - now) > timedelta(seconds=5) else now
+    return min(max(0.0, (until - now).total_seconds()), _LONGEST_WAIT) if until else None
 
 
 def error_text(status: int, body: bytes) -> str:
@@ -285,6 +283,13 @@ def _parsed(body: bytes) -> Mapping[str, Any]:
     return fields
 
 
+def _date(text: str) -> datetime | None:
+    with suppress(ValueError, OverflowError):
+        date = parsedate_to_datetime(text)
+        return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return None
+
+
 def _shown(text: str) -> str:
     return shortened(printable(text))
 
@@ -298,8 +303,7 @@ def _said(fields: object) -> str | None:
         error,
         fields.get("message"),
         fields.get("detail"),
-        _object(first).get("message"),
-        _object(first).get("type"),
+        *(_object(first).get(name) for name in ("message", "type")),
     ]
     for candidate in candidates:
         if candidate:
@@ -308,10 +312,9 @@ def _said(fields: object) -> str | None:
 
 
 def _phrase(status: int) -> str:
-    try:
+    with suppress(ValueError):
         return HTTPStatus(status).phrase
-    except ValueError:
-        return "no reason given"
+    return "no reason given"
 
 
 def _object(value: object) -> dict[str, Any]:
@@ -338,8 +341,7 @@ def _number(value: object) -> float | None:
 
 
 def _whole(value: object) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
+    return None if (number := _number(value)) is None else int(number)
 
 
 def digest_of(content: bytes) -> bytes:

@@ -80,6 +80,7 @@ class Outcome:
     ``reply`` is the last body as it came, kept for failures too. ``usage`` and ``attempts`` cover every
     attempt; ``latency_ms`` is the last attempt's, from sending to the whole answer. ``cause`` says whose a
     failure was: the ``gateway``'s (no answer came), the call's (``refused``), or the ``answer``'s.
+    ``unpriced`` counts the requests that may have been paid and whose cost nobody said.
     """
 
     key: bytes
@@ -93,6 +94,7 @@ class Outcome:
     throttled: int = 0
     artifacts: tuple[Artifact, ...] = ()
     cause: Cause = ""
+    unpriced: int = 0
 
     @property
     def ok(self) -> bool:

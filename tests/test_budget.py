@@ -20,8 +20,14 @@ def spend(budget: Budget, costs: list[float | None], *, at_once: int) -> tuple[i
         if not in_flight:
             return asked, above
         reserved, cost = in_flight.pop(0)
-        above += max(0.0, (cost or 0.0) - reserved)
-        budget.settle(reserved, cost)
+        above += max(0.0, (budget.estimate if cost is None else cost) - reserved)
+        settle(budget, reserved, cost)
+
+
+def settle(budget: Budget, reserved: float, cost: float | None) -> None:
+    """A call is over that took one request."""
+    budget.spend(cost)
+    budget.settle(reserved, cost or 0.0)
 
 
 @settings(max_examples=200)
@@ -50,7 +56,7 @@ def test_under_a_cap_the_first_call_goes_alone_as_nothing_is_known_of_its_price(
     budget = Budget(1.0)
     first = budget.reserve()
     assert not budget.admits()
-    budget.settle(first, 0.125)
+    settle(budget, first, 0.125)
     assert budget.admits()
 
 
@@ -69,18 +75,31 @@ def test_without_a_cap_everything_is_admitted_and_still_counted() -> None:
     assert budget.paid == 30.0
 
 
-def test_an_unknown_cost_is_valued_at_what_was_reserved() -> None:
+def test_an_unknown_cost_is_valued_at_the_dearest_price_of_late() -> None:
     budget = Budget(10.0)
-    budget.settle(budget.reserve(), 0.25)
-    budget.settle(budget.reserve(), None)
-    assert budget.paid == 0.5
+    for cost in (0.25, 0.125):
+        settle(budget, budget.reserve(), cost)
+    budget.spend(None)
+    assert budget.paid == 0.25 + 0.125 + 0.25
+
+
+def test_a_call_is_asked_again_only_while_its_own_reserve_is_there() -> None:
+    budget = Budget(1.0, recent=[0.25, 0.25])
+    budget.reserve()
+    budget.spend(0.5)
+    assert budget.affords()
+    budget.spend(None)
+    assert budget.paid == 0.75
+    assert budget.affords()
+    budget.spend(0.001)
+    assert not budget.affords()
 
 
 def test_what_nobody_stated_before_a_price_was_known_is_valued_when_one_is() -> None:
     budget = Budget(1.0)
-    budget.settle(budget.reserve(), None)
+    settle(budget, budget.reserve(), None)
     assert budget.paid == 0.0
-    budget.settle(budget.reserve(), 0.5)
+    settle(budget, budget.reserve(), 0.5)
     assert (budget.stated, budget.paid) == (0.5, 1.0)
     assert not budget.admits()
 
@@ -89,11 +108,11 @@ def test_calls_in_doubt_are_valued_at_the_dearest_price_known_then_or_later() ->
     budget = Budget(10.0, recent=[0.5, 0.25])
     budget.doubt(4, 1.0)
     assert budget.paid == 4.0
-    budget.settle(budget.reserve(), 2.0)
+    settle(budget, budget.reserve(), 2.0)
     assert budget.paid == 10.0
     budget.begin_step([0.1])
     assert budget.paid == 10.0, "valued by the prices of their own step"
-    budget.settle(0.0, 5.0)
+    settle(budget, 0.0, 5.0)
     assert budget.paid == 15.0
 
 
@@ -104,7 +123,7 @@ def test_a_price_that_is_listed_counts_until_one_is_learned() -> None:
     budget = Budget(0.03)
     budget.begin_step([], least=0.02)
     assert budget.admits()
-    budget.settle(budget.reserve(), 0.005)
+    settle(budget, budget.reserve(), 0.005)
     assert budget.estimate == 0.005
 
 
@@ -115,7 +134,7 @@ def test_a_gateway_that_never_says_what_it_cost_is_still_asked() -> None:
 def test_the_estimate_is_the_highest_price_remembered() -> None:
     budget = Budget(None)
     for cost in [0.01] * 99 + [5.0] + [0.01] * 99:
-        budget.settle(budget.reserve(), cost)
+        settle(budget, budget.reserve(), cost)
     assert budget.estimate == 5.0
 
 
@@ -134,21 +153,21 @@ def test_under_a_cap_as_many_calls_are_open_as_prices_were_learned() -> None:
             open_calls.append(budget.reserve())
         rounds.append(len(open_calls))
         for reserved in open_calls:
-            budget.settle(reserved, 0.001)
+            settle(budget, reserved, 0.001)
     assert rounds == [1, 1, 2, 4, 8]
 
 
 def test_a_free_refusal_teaches_nothing_of_prices() -> None:
     budget = Budget(10.0, recent=[0.5])
-    budget.settle(budget.reserve(), 0.0)
-    budget.settle(budget.reserve(), None)
+    settle(budget, budget.reserve(), 0.0)
+    settle(budget, budget.reserve(), None)
     assert (budget.estimate, budget.paid) == (0.5, 0.5)
 
 
 def test_a_gateway_that_never_states_a_cost_is_not_asked_one_by_one() -> None:
     budget = Budget(10.0)
     for _ in range(8):
-        budget.settle(budget.reserve(), None)
+        settle(budget, budget.reserve(), None)
     for _ in range(8):
         assert budget.admits()
         budget.reserve()
@@ -163,7 +182,7 @@ def test_another_step_has_other_prices_and_the_same_cap() -> None:
     assert budget.admits()
     budget.reserve()
     assert not budget.admits()
-    budget.settle(reserved, 8.5)
+    settle(budget, reserved, 8.5)
     assert budget.paid == 9.5
     assert not budget.admits()
     budget.begin_step([])
@@ -173,7 +192,7 @@ def test_another_step_has_other_prices_and_the_same_cap() -> None:
 def test_the_estimate_follows_the_prices_of_the_last_two_hundred_calls() -> None:
     budget = Budget(None)
     for cost in [5.0] * 200 + [0.01] * 200:
-        budget.settle(budget.reserve(), cost)
+        settle(budget, budget.reserve(), cost)
     assert budget.estimate == 0.01
 
 
@@ -184,3 +203,13 @@ def test_prices_of_earlier_runs_are_reserved_from_the_first_call_on() -> None:
         assert budget.admits()
         budget.reserve()
     assert not budget.admits()
+
+
+def test_what_nobody_priced_in_a_new_step_is_worth_a_call_of_the_step_before() -> None:
+    budget = Budget(10.0)
+    settle(budget, budget.reserve(), 0.5)
+    budget.begin_step([])
+    budget.spend(None)
+    assert budget.paid == 2 * 0.5
+    settle(budget, budget.reserve(), 0.125)
+    assert budget.paid == 0.5 + 2 * 0.125

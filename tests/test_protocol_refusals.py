@@ -186,6 +186,19 @@ def test_milliseconds_go_before_seconds_when_they_are_a_number(
     assert retry_after(headers, now=NOW) == seconds
 
 
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [
+        ("Wed, 21 Oct 2026 07:27:58 GMT", 30.0),  # whole seconds, and a network's delay: ours is exact
+        ("Wed, 21 Oct 2026 08:28:10 GMT", 0.0),
+        ("Wed, 21 Oct 2026 07:20:00 GMT", 510.0),  # ours is eight minutes ahead
+        ("yesterday", 30.0),
+    ],
+)
+def test_a_date_is_by_the_clock_of_whoever_said_it(said: str, seconds: float) -> None:
+    assert retry_after({"retry-after": "Wed, 21 Oct 2026 07:28:30 GMT", "date": said}, now=NOW) == seconds
+
+
 @settings(max_examples=500)
 @given(st.text(st.characters(max_codepoint=255), max_size=40))
 def test_no_retry_after_whatever_raises_or_asks_for_a_wait_that_is_none(value: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -55,13 +55,14 @@ class Artifacts:
         *,
         folder: Path,
         polling: Polling | None = None,
+        downloads: Callable[..., Downloads] = Downloads,
     ) -> None:
         self._gateway = gateway
         self._transport = transport
         self._gate = gate
         self._polling = polling or Polling()
         self._places = asyncio.Semaphore(_AT_ONCE)
-        self._downloads = Downloads(folder, loopback=gateway.is_loopback)
+        self._downloads = downloads(folder, loopback=gateway.is_loopback)
 
     async def fetch(
         self, operations: Sequence[Operation], *, name: str, share: Share, since: float | None = None
@@ -134,6 +135,7 @@ class Artifacts:
         url = self._gateway.url(status_path(operation))
         request = Request("GET", url, self._gateway.headers, body_cap=OTHER_CAP)
         async with self._places:
+            await self._gate.unpaused()
             response = await exchange(self._gateway, self._transport, request)
         status = decode_status(response.status, response.headers, response.body)
         if status.status == "failed":

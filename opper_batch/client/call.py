@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from opper_batch.budget import Budget
+from opper_batch.budget import Budget, over_budget
 from opper_batch.client.artifacts import Artifacts
 from opper_batch.client.bodies import Bodies, Share
 from opper_batch.client.exchange import exchange
@@ -39,6 +39,7 @@ from opper_batch.errors import (
     RunStopped,
     ServerFault,
     Throttled,
+    Unreachable,
 )
 from opper_batch.ledger import Journal
 from opper_batch.protocol import CALL_PATH, END, Template, decode, with_artifacts, without_usage, wrapped
@@ -118,7 +119,7 @@ class Client:
         await self._transport.close()
 
     async def _asked(self, call: Call, tally: Tally, reserved: float) -> Outcome | Reply:
-        """Ask until asking again cannot help; the money is settled then."""
+        """Ask until asking again cannot help; what was set aside is given back then."""
         try:
             try:
                 answered = await self._attempt(call, tally)
@@ -155,10 +156,8 @@ class Client:
         return answered
 
     async def _resumed(self, pending: bytes, since: float | None, tally: Tally) -> Outcome:
-        """What an earlier run left pending; its cost is not recorded yet, so it counts to this run."""
-        reply = decode(202, {}, pending)
-        self.budget.spend(reply.usage.cost or 0.0)
-        return await self._polled(reply, tally, since=since)
+        """What an earlier run left pending; its cost is recorded in this run, whose budget knows it."""
+        return await self._polled(decode(202, {}, pending), tally, since=since)
 
     async def _attempt(self, call: Call, tally: Tally) -> Outcome | Reply:
         """One request; an answer that fits or finally does not is an outcome, a 202 a reply to poll."""
@@ -168,13 +167,10 @@ class Client:
         end = trace.end(self._transport) if trace is not None else END
         body = self._rules.template.body(call.input, problems=tally.problems, end=end)
         first = not tally.tries
-        if not first:
-            await self.gate.enter(again=True)
         tally.tries += 1
+        await (self._intended(call) if first else self._admitted_again(tally))
         sent, used, share = self.gate.expect(len(body) / 4), None, self._bodies.share()
         try:
-            if first:
-                await self._journal.intend(call.key)
             reply = await self._posted(body, tally, share)
             used = reply.usage.tokens
             if reply.operations:
@@ -189,6 +185,27 @@ class Client:
         finally:
             share.done()
             self.gate.leave(sent, used=used)
+
+    async def _intended(self, call: Call) -> None:
+        """It may leave from now on: its intent is durable, and no pause has begun while that was written."""
+        try:
+            await self._journal.intend(call.key)
+        except BaseException:
+            self.gate.leave()
+            raise
+        while self.gate.is_paused:
+            self.gate.leave()
+            await self.gate.enter(again=True)
+
+    async def _admitted_again(self, tally: Tally) -> None:
+        """Wait for a place; raises RunStopped when the money is needed for what has left already."""
+        await self.gate.enter(again=True, last=tally.used == ATTEMPTS - 1)
+        while self.gate.is_paused:
+            self.gate.leave()
+            await self.gate.enter(again=True)
+        if not self.budget.affords():
+            self.gate.leave()
+            raise over_budget(self.budget)
 
     async def _posted(self, body: bytes, tally: Tally, share: Share) -> Reply:
         request = Request("POST", self._gateway.url(CALL_PATH), self._gateway.headers, body, share=share)
@@ -207,13 +224,22 @@ class Client:
             raise
         except CallError as error:
             self._note(error)
-            tally.attempted(paid=error.paid, excused=self.gate.excuses(error))
+            tally.attempted(paid=error.paid, excused=self._excused(error, tally))
+            if error.paid:
+                self.budget.spend(None)
             raise
         finally:
             tally.latency_ms = round(1000 * (self._clock() - sent))
-        tally.attempted(paid=True)
+        tally.attempted(paid=True, priced=reply.usage.cost is not None)
+        self.budget.spend(reply.usage.cost)
         self.gate.answered()
         return reply
+
+    def _excused(self, error: CallError, tally: Tally) -> bool:
+        """Whether an outage is to blame. One that breaks off answers, and may charge for them, uses up all
+        attempts but the last."""
+        broken_off = isinstance(error, Unreachable) and error.paid
+        return self.gate.excuses(error) and not (broken_off and tally.used < ATTEMPTS - 1)
 
     def _note(self, error: CallError) -> None:
         """What a fault says of the gateway; raises RunStopped when it is more than a run should bear."""

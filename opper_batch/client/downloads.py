@@ -42,9 +42,15 @@ class LinkFailed(Exception):
 
 
 class Downloads:
-    """Fetches into ``folder``; ``loopback`` allows plain http, to this machine."""
+    """Fetches into ``folder``; ``loopback`` allows plain http, to this machine.
 
-    def __init__(self, folder: Path, *, loopback: bool) -> None:
+    ``transport`` is what it goes over, None for the network.
+    """
+
+    def __init__(
+        self, folder: Path, *, loopback: bool, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._transport = transport
         self._folder = folder
         self._loopback = loopback
         self._opened: httpx.AsyncClient | None = None
@@ -99,6 +105,7 @@ class Downloads:
                     headers={"Accept-Encoding": "identity", "User-Agent": "opper-batch"},
                     timeout=httpx.Timeout(_READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
                     trust_env=not self._loopback,
+                    transport=self._transport,
                 )
             except (ImportError, ValueError, httpx.InvalidURL) as error:
                 raise unusable_proxy(error) from None

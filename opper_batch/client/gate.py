@@ -31,16 +31,19 @@ class Gate:
         self._quotas = Quotas()
         self._again: deque[asyncio.Future[None]] = deque()
         self._fresh: deque[asyncio.Future[None]] = deque()
+        self._last: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = asyncio.Event()
         self.held = False  # by the user: nothing passes until ``hold(False)``
 
-    async def enter(self, *, again: bool = False) -> None:
-        """Wait for a place; ``again`` goes before everything fresh. Raises GateClosed."""
+    async def enter(self, *, again: bool = False, last: bool = False) -> None:
+        """Wait for a place; ``again`` goes before everything fresh, unless it has its ``last`` attempt: then
+        others try first whether an outage is over. Raises GateClosed.
+        """
         if self._closed.is_set():
             raise GateClosed
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        queue = self._again if again else self._fresh
+        queue = self._last if last else self._again if again else self._fresh
         queue.append(turn)
         self._advance()
         try:
@@ -118,6 +121,16 @@ class Gate:
                 raise GateClosed
 
     @property
+    def is_paused(self) -> bool:
+        """Whether the gateway asked for a pause that is not over."""
+        return self.pace.paused_until > self._clock()
+
+    async def unpaused(self) -> None:
+        """Wait for the end of the pause, if any, without a place; raises GateClosed."""
+        while (left := self.pace.paused_until - self._clock()) > 0:
+            await self.sleep(left)
+
+    @property
     def paused_for(self) -> float:
         """Seconds until sending goes on; 0 when it is not paused."""
         now = self._clock()
@@ -126,12 +139,17 @@ class Gate:
     def close(self) -> None:
         """Nobody passes any more; those who wait are told by GateClosed."""
         self._closed.set()
-        for queue in (self._again, self._fresh):
+        for queue in (self._again, self._fresh, self._last):
             while queue:
                 turn = queue.popleft()
                 if not turn.done():
                     turn.set_exception(GateClosed())
         self._advance()
+
+    def _first_queue(self) -> deque[asyncio.Future[None]]:
+        if self.outage.on:
+            return self._again or self._fresh or self._last
+        return self._again or self._last or self._fresh
 
     def _check(self, seconds: float) -> None:
         if seconds > LONGEST_PAUSE_SECONDS:
@@ -145,7 +163,7 @@ class Gate:
         if self._timer:
             self._timer.cancel()
             self._timer = None
-        while not self.held and (queue := self._again or self._fresh):
+        while not self.held and (queue := self._first_queue()):
             if queue[0].done():  # cancelled while it waited
                 queue.popleft()
                 continue

@@ -16,6 +16,7 @@ class Tally:
         self.attempts = 0
         self.used = 0  # of the attempts that a call has: those of an outage are not counted
         self.throttled = 0
+        self.unpriced = 0
         self.repairs = 0
         self.free = free  # nothing can have been charged so far
         self.body: bytes | None = None  # what came last and was no reply, as much of it as is kept
@@ -27,19 +28,19 @@ class Tally:
         self._paid = Usage()
 
     @property
-    def cost(self) -> float | None:
-        """USD for everything so far, a 202 included; None when something may have been paid and nobody said
-        how much."""
+    def cost(self) -> float:
+        """USD for everything so far that is known, a 202 included."""
         paid = self._paid + self.begun.usage if self.begun else self._paid
-        return 0.0 if self.free else paid.cost
+        return paid.cost or 0.0
 
-    def attempted(self, *, paid: bool, excused: bool = False) -> None:
-        """A request came to its end; ``paid`` says whether it may have been charged.
+    def attempted(self, *, paid: bool, priced: bool = False, excused: bool = False) -> None:
+        """A request came to its end; ``paid`` says whether it may have been charged, ``priced`` how much.
 
         One that is ``excused`` is told, and counts for none of the attempts that a call has.
         """
         self.attempts += 1
         self.used += not excused
+        self.unpriced += paid and not priced
         self.free = self.free and not paid
 
     def heard(self, body: bytes) -> None:
@@ -71,8 +72,9 @@ class Tally:
             throttled=self.throttled,
             artifacts=self.artifacts,
             cause=cause,
+            unpriced=self.unpriced,
         )
         self._paid += outcome.usage
         self.repairs += cause == "answer"
-        self.attempts = self.throttled = 0
+        self.attempts = self.throttled = self.unpriced = 0
         return outcome

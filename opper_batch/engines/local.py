@@ -14,9 +14,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Protocol
 
+from opper_batch.budget import over_budget
 from opper_batch.client import Client, GateClosed
-from opper_batch.engines.stopping import Stopping, late, no_access, over_budget
+from opper_batch.engines.stopping import Stopping, late, no_access
 from opper_batch.errors import AccessRefused
 from opper_batch.records import Call, Outcome
 
@@ -28,6 +30,17 @@ _HAND_OVER_SECONDS = 0.01
 _SLICE_SECONDS = 0.25
 
 
+class Handed(Protocol):
+    """A queue from the loop's thread to the caller's: what ``queue.SimpleQueue`` is."""
+
+    def put(self, outcomes: list[Outcome]) -> None: ...
+
+    def get(self, block: bool = True, timeout: float | None = None) -> list[Outcome]:
+        """The next that was put; raises queue.Empty after ``timeout`` seconds."""
+
+    def empty(self) -> bool: ...
+
+
 class LocalEngine:
     """Asks calls through ``client``. Unless ``proven``, calls go one by one until one is answered.
 
@@ -35,7 +48,8 @@ class LocalEngine:
     end, and RunStopped is raised if a call was left. When the caller is interrupted, what is in flight has
     ``grace`` seconds too; a second interrupt ends it at once. ``most_open`` bounds the calls begun and not
     over, those waiting for a 202 or for another try included. ``waiting`` is called on the caller's thread a
-    few times a second while nothing ends, except while a call is being drawn.
+    few times a second while nothing ends, except while a call is being drawn. The clock, the event loop and
+    the queue that its thread hands outcomes over by are parameters.
     """
 
     def __init__(
@@ -47,11 +61,17 @@ class LocalEngine:
         grace: float = GRACE_SECONDS,
         most_open: int = MOST_OPEN,
         waiting: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
+        handed: Callable[[], Handed] = queue.SimpleQueue,
     ) -> None:
         self._client = client
+        self._clock = clock
+        self._loop = loop
+        self._handed = handed
         self._waiting = waiting
         self._proven = proven
-        self._ends = time.monotonic() + deadline if deadline is not None else None
+        self._ends = clock() + deadline if deadline is not None else None
         self._grace = grace
         self._most_open = most_open
         self._flight: _Flight | None = None
@@ -71,6 +91,9 @@ class LocalEngine:
             ends=self._ends,
             grace=self._grace,
             most_open=self._most_open,
+            clock=self._clock,
+            loop=self._loop(),
+            ended=self._handed(),
         )
         flight.start()
         self._flight = flight
@@ -91,7 +114,16 @@ class _Flight:
     """One use of the engine: the thread, its loop, and the two queues between the threads."""
 
     def __init__(
-        self, client: Client, *, proven: bool, ends: float | None, grace: float, most_open: int
+        self,
+        client: Client,
+        *,
+        proven: bool,
+        ends: float | None,
+        grace: float,
+        most_open: int,
+        clock: Callable[[], float],
+        loop: asyncio.AbstractEventLoop,
+        ended: Handed,
     ) -> None:
         self.reason: Exception | None = None
         self._client = client
@@ -103,12 +135,13 @@ class _Flight:
         self._hungry = False
         self._arrived = asyncio.Event()
         self._outcomes: list[Outcome] = []
-        self._ended: queue.SimpleQueue[list[Outcome]] = queue.SimpleQueue()
+        self._ended = ended
         self._begun: set[asyncio.Task[None]] = set()
         self._progress = client.progress
         self._fed = self._taken = 0
         self._exhausted = self._halted = self._admitting = self._late = False
-        self._loop = asyncio.new_event_loop()
+        self._loop = loop
+        self._clock = clock
         self._down = threading.Event()
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -177,7 +210,7 @@ class _Flight:
 
     async def _drive(self) -> None:
         if self._ends is not None:
-            left = self._ends - time.monotonic()
+            left = self._ends - self._clock()
             self._late = left <= 0  # at once: a timer would let the first call begin
             self._loop.call_later(left, self._expire)
             self._loop.call_later(left + self._grace, self._give_up)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-
-from opper_batch.budget import Budget
 from opper_batch.errors import AccessRefused, OpperBatchError, Refused, RunStopped
 from opper_batch.pace import Outage
 from opper_batch.records import Outcome
@@ -52,20 +49,3 @@ def no_access(error: AccessRefused) -> OpperBatchError:
 
 def late() -> OpperBatchError:
     return RunStopped("the deadline has passed; run again to go on")
-
-
-def over_budget(budget: Budget) -> OpperBatchError:
-    if budget.estimate > (budget.cap or 0):
-        return RunStopped(
-            f"the cap of {_usd(budget.cap or 0)} is below what one row may cost ({_usd(budget.estimate)}), "
-            f"so nothing is called ({_usd(budget.paid)} paid); run again with a higher --max-cost to go on"
-        )
-    return RunStopped(
-        f"the budget of {_usd(budget.cap or 0)} is reached ({_usd(budget.paid)} paid, "
-        f"and one more call may cost {_usd(budget.estimate)}); run again with a higher --max-cost to go on"
-    )
-
-
-def _usd(amount: float) -> str:
-    """Six digits from the first that counts, however small the sum: never 0.0000 and never 1e-05."""
-    return f"${Decimal(f'{amount:.6g}'):f}"

@@ -150,7 +150,7 @@ class Journal:
             int(final and not outcome.ok),
             outcome.attempts,
             outcome.throttled,
-            int(usage.cost is None and outcome.attempts > 0),
+            outcome.unpriced,
             usage.cost or 0.0,
             usage.input_tokens or 0,
             usage.output_tokens or 0,

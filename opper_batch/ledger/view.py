@@ -49,6 +49,8 @@ _IN_FLIGHT = "SELECT key, at FROM intents WHERE run = ? ORDER BY at"  # the tabl
 _LAST_ERRORS = """
     SELECT at, error, key FROM (SELECT id, at, error, key, run FROM outcomes ORDER BY id DESC LIMIT 5000)
     WHERE run = ? AND error IS NOT NULL ORDER BY id DESC LIMIT ?"""
+_UNRECORDED = """
+    SELECT reply FROM pending WHERE at > (SELECT coalesce(max(ended), 0) FROM runs WHERE published)"""
 _IN_DOUBT = f"SELECT count(*) FROM intents WHERE {_UNPUBLISHED}"
 
 
@@ -116,7 +118,8 @@ class Known(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Sums over calls; ``cost`` in USD over the known costs, ``unpriced`` counts the others.
+    """Sums over calls; ``cost`` in USD over the known costs, ``unpriced`` counts the requests that may have
+    been paid and whose cost nobody said.
 
     ``latency_ms`` is the sum over the answers that fit.
     """
@@ -229,9 +232,13 @@ class View:
         return Totals(*self.rows(f"{_TOTALS} WHERE {where}", values)[0])
 
     def spent(self) -> tuple[float, int]:
-        """Since the last run that published: USD paid as far as it is known, and calls of unknown cost."""
+        """Since the last run that published: USD paid as far as it is known, and requests of unknown cost."""
         cost, unpriced = self.rows(_SPENT)[0]
         return float(cost), int(unpriced) + self.in_doubt()
+
+    def unrecorded(self) -> list[bytes]:
+        """202s since the last run that published that have not ended: what they cost is not in ``spent``."""
+        return [row[0] for row in self.rows(_UNRECORDED)]
 
     def recent_costs(self, template: int) -> list[float]:
         """USD of the latest two hundred answers to a prompt, as far as it is known, the earliest first."""

@@ -8,6 +8,8 @@ CLOSE = 100
 # After so many close episodes slowing down is put to the test: half the rate. What a limit refuses, up to a
 # third of the requests, it refuses no more at half the rate; chance refuses as before.
 _SUSPICIOUS = 5
+# Halved once more then: while the rate still climbs, a slow limit refuses a smaller share than it will.
+_STILL_SUSPICIOUS = 7
 _PROVEN = 9
 _MOST_SHARE = 0.35
 # The share is seen in some ten refusals only, so it is taken a little higher than seen.
@@ -68,6 +70,8 @@ class Moods:
         if self.testing and self._streak >= _PROVEN:
             self.share = min(_MOST_BELIEVED, max(2 * _LEAST_BELIEVED, _MARGIN * share))
             self.testing, self._streak = False, 0
+        elif self.testing and self._streak == _STILL_SUSPICIOUS:
+            return True
         elif self._streak == _SUSPICIOUS and share < _MOST_SHARE:
             self.testing = True
             return True

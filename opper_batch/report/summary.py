@@ -336,4 +336,4 @@ def _retries(summary: Summary) -> str:
 
 
 def _unpriced(totals: Totals) -> str:
-    return f" and {totals.unpriced:,} answers without a stated cost" if totals.unpriced else ""
+    return f" and {totals.unpriced:,} requests of unknown cost" if totals.unpriced else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from opper_batch.errors import Locked, RunStopped, Skipped
@@ -12,16 +13,16 @@ from opper_batch.runs.options import Options
 _SLICE_SECONDS = 0.25  # short, so that an interrupt is seen soon
 
 
-def entered(path: Path, options: Options) -> tuple[Ledger, float]:
+def entered(path: Path, options: Options, *, open: Callable[[Path], Ledger] = Ledger) -> tuple[Ledger, float]:
     """The ledger, open, and for how many seconds another run was waited for.
 
     When another run holds it, as ``options.if_locked`` says: raises Locked, or Skipped, or waits, and raises
-    RunStopped when the deadline passes meanwhile.
+    RunStopped when the deadline passes meanwhile. ``open`` opens it.
     """
     began, holder = time.monotonic(), ""
     while True:
         try:
-            return Ledger(path), time.monotonic() - began if holder else 0.0
+            return open(path), time.monotonic() - began if holder else 0.0
         except Locked as error:
             if options.if_locked == "fail":
                 raise

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from opper_batch.budget import Budget
 from opper_batch.calls import Asking, Step
-from opper_batch.client import Client, Gate, Gateway, StepRules, network
+from opper_batch.client import Client, Gate, Gateway, StepRules
 from opper_batch.client.artifacts import Artifacts
 from opper_batch.client.commons import Commons
 from opper_batch.client.trace import Trace
@@ -38,6 +38,7 @@ from opper_batch.runs.setting import Setting, resolve
 from opper_batch.runs.spending import learn_costs
 from opper_batch.runs.steering import Limits, Steering, UnderWay
 from opper_batch.runs.survey import pilot_calls
+from opper_batch.runs.world import REAL, World
 
 INTERRUPTED = 130
 PUBLISHING = "publish"  # what the progress calls writing the result
@@ -58,7 +59,14 @@ class Ended:
     unreported: str | None = None
 
 
-def execute(pipeline: Pipeline, options: Options, *, sample: bool = False, pilot: int | None = None) -> Ended:
+def execute(
+    pipeline: Pipeline,
+    options: Options,
+    *,
+    sample: bool = False,
+    pilot: int | None = None,
+    world: World = REAL,
+) -> Ended:
     """Call what is missing, then publish and report; as a ``pilot`` of so many rows, call these and no more.
 
     A ``sample`` of the rows is no run of the pipeline: what it paid counts for the next one's cap, and the
@@ -69,7 +77,7 @@ def execute(pipeline: Pipeline, options: Options, *, sample: bool = False, pilot
         options = stack.enter_context(_sandboxed(options))
         target = callable_gateway(options)
         setting = resolve(pipeline, options, writing=pilot is None)
-        ledger, waited = entered(setting.ledger_path, options)
+        ledger, waited = entered(setting.ledger_path, options, open=world.ledger)
         stack.enter_context(ledger)
         if waited:  # meanwhile the table may have changed
             setting = resolve(pipeline, options, writing=pilot is None)
@@ -81,7 +89,7 @@ def execute(pipeline: Pipeline, options: Options, *, sample: bool = False, pilot
         steps = [step.name for step in setting.steps]
         options.tell("started", run_id=ledger.run, rows=setting.checked.rows, steps=steps)
         commons = stack.enter_context(_commons(target, options))
-        run = _Run(setting, options, target, ledger, view, commons, pilot)
+        run = _Run(setting, options, target, ledger, view, commons, pilot, world)
         with run.steering.listening(setting.ledger_path, run=ledger.run):
             counts, error = run.through()
         summary = run.summary(counts, error)
@@ -114,14 +122,16 @@ class _Run:
         view: View,
         commons: Commons | None,
         pilot: int | None,
+        world: World,
     ) -> None:
+        self._world, self._clock = world, world.clock
         self._setting = setting
         self._pilot = pilot
         self._options = options
         self._gateway = target
         self._ledger = ledger
         self._view = view
-        self._started = self._told = time.monotonic()
+        self._started = self._told = self._clock()
         self.profile = profile_of(setting)
         self._policy = policy(options, view.runs(), run=ledger.run, now=time.time())
         limits = setting.pipeline.limits
@@ -136,7 +146,7 @@ class _Run:
         self._commons = commons
         about = {"pipeline": setting.pipeline.name, "run": ledger.run, "rows": setting.checked.rows}
         self.trace = Trace(target, name=f"batch:{setting.pipeline.name}", about=about, on=options.trace)
-        self._budget = Budget(allowed.max_cost, paid=view.spent()[0])
+        self._budget = Budget(allowed.max_cost)
         self.steering = Steering(allowed, self._pace, self._budget)
 
     def through(self) -> tuple[Counts | None, BaseException | None]:
@@ -162,7 +172,7 @@ class _Run:
             pipeline=self._setting.pipeline.name,
             counts=counts,
             totals=self._view.totals(run=self._ledger.run),
-            seconds=time.monotonic() - self._started,
+            seconds=self._clock() - self._started,
             output=published.target if published else None,
             stopped=str(error) or "interrupted" if error else None,
             in_doubt=self._view.in_doubt(),
@@ -176,8 +186,8 @@ class _Run:
         return replace(summary, exit=_exit_code(error, counts, summary.kept, self._options))
 
     def _settle_step(self, step: Step, earlier: tuple[Step, ...]) -> None:
-        began = time.monotonic()
-        asking, gate = Asking(self._view, self._policy), Gate(self._pace)
+        began = self._clock()
+        asking, gate = Asking(self._view, self._policy), Gate(self._pace, clock=self._clock)
         tell = partial(self._tell, step, asking, gate, began)
         client = self._client(step, gate)
         learn_costs(self._budget, self._setting, len(earlier), self._view, self._options)
@@ -187,6 +197,9 @@ class _Run:
             deadline=self._seconds_left(),
             grace=self._options.grace,
             waiting=tell,
+            clock=self._clock,
+            loop=self._world.loop,
+            handed=self._world.handed,
         )
         self.steering.begin(UnderWay(step.name, self._after(step), engine, client, asking))
         tell(now=True)
@@ -217,7 +230,7 @@ class _Run:
             tell()
 
     def _published(self) -> Counts:
-        began = self._told = time.monotonic()
+        began = self._told = self._clock()
         counts = publish(
             self._setting,
             self._view,
@@ -233,7 +246,7 @@ class _Run:
     def _client(self, step: Step, gate: Gate) -> Client:
         template = step.template
         journal = self._ledger.journal(step=step.name, digest=template.digest, fields=template.fields)
-        transport = network(direct=self._gateway.is_loopback)
+        transport = self._world.network(direct=self._gateway.is_loopback)
         return Client(
             StepRules(template, step.columns, step.spec.repair),
             gateway=self._gateway,
@@ -241,8 +254,16 @@ class _Run:
             gate=gate,
             budget=self._budget,
             journal=journal,
-            artifacts=Artifacts(self._gateway, transport, gate, folder=self._artifacts_folder()),
+            artifacts=Artifacts(
+                self._gateway,
+                transport,
+                gate,
+                folder=self._artifacts_folder(),
+                downloads=self._world.downloads,
+            ),
             trace=self.trace,
+            clock=self._clock,
+            chance=self._world.chance,
         )
 
     def _artifacts_folder(self) -> Path:
@@ -253,20 +274,20 @@ class _Run:
     def _seconds_left(self) -> float | None:
         if self._options.deadline is None:
             return None
-        return max(0.0, self._options.deadline - (time.monotonic() - self._started))
+        return max(0.0, self._options.deadline - (self._clock() - self._started))
 
     def _tell(self, step: Step, asking: Asking, gate: Gate, began: float, *, now: bool = False) -> None:
         """How far it is, to the ledger and whoever listens; a few times a second unless ``now``."""
-        if not now and time.monotonic() - self._told < _TELL_SECONDS:
+        if not now and self._clock() - self._told < _TELL_SECONDS:
             return
-        self._told = time.monotonic()
+        self._told = self._clock()
         rows = asking.settled_rows
         self._ledger.advance(step=step.name, done=rows, rows=self._setting.checked.rows)
         self._show(step.name, rows, seconds=self._told - began, paused=gate.paused_for, outage=gate.outage.on)
 
     def _tell_published(self, rows: int, began: float) -> None:
         """A large result takes its time; a small one is there before anybody could read of it."""
-        now = time.monotonic()
+        now = self._clock()
         if now - began > _SOON_SECONDS and now - self._told >= _TELL_SECONDS:
             self._told = now
             self._show(PUBLISHING, rows, seconds=now - began, paused=0.0)

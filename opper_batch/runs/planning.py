@@ -22,6 +22,7 @@ from opper_batch.runs.offered import Offered
 from opper_batch.runs.options import Options
 from opper_batch.runs.plan_text import plan_text
 from opper_batch.runs.setting import Setting, resolve
+from opper_batch.runs.spending import spent_before
 from opper_batch.runs.survey import surveyed
 from opper_batch.shown import card
 from opper_batch.text import printable
@@ -152,7 +153,7 @@ def planned(setting: Setting, options: Options) -> Plan:
             steps=tuple(steps),
             warnings=(),
         )
-        warnings += _cap_warnings(found, view.spent()[0])
+        warnings += _cap_warnings(found, spent_before(view)[0])
     return replace(found, warnings=tuple(printable(warning) for warning in warnings))
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from opper_batch.budget import Budget
-from opper_batch.engines.stopping import Stopping, late, no_access, over_budget
+from opper_batch.budget import Budget, over_budget
+from opper_batch.engines.stopping import Stopping, late, no_access
 from opper_batch.errors import AccessRefused, Refused, RunStopped
 from opper_batch.pace import Outage
 from opper_batch.records import Outcome

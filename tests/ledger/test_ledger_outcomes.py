@@ -178,6 +178,7 @@ def _any_outcome(chance: random.Random) -> tuple[Outcome, bool]:
         "usage": usage,
         "attempts": chance.randrange(4),
         "throttled": chance.randrange(3),
+        "unpriced": chance.randrange(3),
         "latency_ms": chance.choice([None, 100, 250]),
         "model": chance.choice([None, "a/b", "c/d"]),
     }
@@ -194,7 +195,7 @@ def _scanned(entries: list[tuple[int, int, bool, Outcome]]) -> Totals:
         failed=sum(final and not outcome.ok for _, _, final, outcome in entries),
         calls=sum(outcome.attempts for _, _, _, outcome in entries),
         throttled=sum(outcome.throttled for _, _, _, outcome in entries),
-        unpriced=sum(outcome.usage.cost is None and outcome.attempts > 0 for _, _, _, outcome in entries),
+        unpriced=sum(outcome.unpriced for _, _, _, outcome in entries),
         cost=sum(usage.cost or 0 for usage in usages),
         input_tokens=sum(usage.input_tokens or 0 for usage in usages),
         output_tokens=sum(usage.output_tokens or 0 for usage in usages),
@@ -232,7 +233,7 @@ def test_spent_is_what_was_paid_since_a_result_was_published(ledger: Ledger, vie
 
 def test_calls_of_unknown_cost_are_counted_until_a_result_is_published(ledger: Ledger, view: View) -> None:
     journal = next_run(ledger)
-    wait(journal.record(answer(1, usage=Usage())), journal.intend(key(2)))
+    wait(journal.record(answer(1, usage=Usage(), unpriced=1)), journal.intend(key(2)))
     assert view.spent() == (0.0, 2)
     journal = next_run(ledger)
     wait(journal.intend(key(2)))

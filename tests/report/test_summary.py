@@ -119,7 +119,7 @@ def test_a_run_that_did_not_come_to_its_end_says_so(exit_code: int, said: str) -
 def test_what_is_not_known_is_said_to_be_unknown() -> None:
     totals = Totals(calls=5, unpriced=2, cost=0.5)
     text = str(Summary(run_id=1, pipeline="t", totals=totals, in_doubt=3, sandbox=True))
-    assert "$0.5000 and 2 answers without a stated cost" in text
+    assert "$0.5000 and 2 requests of unknown cost" in text
     assert "3 calls were possibly paid, their answers never came" in text
     assert "synthetic" in text
     assert "synthetic" not in str(DONE)

@@ -86,7 +86,7 @@ def test_unknown_costs_are_counted_and_told(here: Path, gateway: Callable[..., S
     silent = ob.Pipeline(name="silent", source={"table": table}, steps=[step])
     run = ob.run(silent, max_cost=1.0, limit=10)
     assert run.summary.totals.unpriced == 10
-    assert "10 answers without a stated cost" in str(run)
+    assert "10 requests of unknown cost" in str(run)
     planned = ob.plan(silent)
     assert planned.calls == 10
     assert planned.basis.startswith("the listed price of openai/gpt-4o-mini")
