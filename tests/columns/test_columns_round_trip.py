@@ -17,6 +17,7 @@ from opper_batch.columns import Columns
 from opper_batch.columns.kinds import KINDS
 from opper_batch.columns.sqltypes import SqlType, sql_type
 from opper_batch.errors import BadOutput
+from opper_batch.protocol import data_of
 
 # Texts that are nearly right for one type or another: what is accepted of them has to come back as well.
 TRICKY = [
@@ -206,6 +207,36 @@ def test_what_is_accepted_comes_back_equal(parquet, database, drawn):
     assert back.schema.equals(columns.arrow, check_metadata=True)
     assert back.to_pylist() == expected
     assert through_duckdb(database, table).to_pylist() == expected
+
+
+EVERY_TYPE = [
+    *sorted(KINDS.keys() - {"enum", "decimal"}),
+    *("DECIMAL(4,1)", "DECIMAL(18,3)", "DECIMAL(38,0)", "ENUM('a','b''c')"),
+    *("DATE[]", "DECIMAL(9,2)[2]", "STRUCT(a TIMESTAMPTZ, b BLOB[])[]", "STRUCT(a ENUM('x','y'), b HUGEINT)"),
+]
+
+
+@pytest.mark.parametrize("kind", EVERY_TYPE)
+def test_every_type_goes_the_whole_way_from_a_reply_to_a_table(tmp_path, database, kind):
+    """The body of a reply -> typed -> Arrow -> a Parquet file -> DuckDB, which reads that very file."""
+    columns = Columns.parse({"a": {"type": kind, "nullable": True}})
+    [column] = columns
+    file = tmp_path / "answers.parquet"
+
+    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(st.lists(answers(column.sql) | st.none(), min_size=1, max_size=8))
+    def goes(given_answers):
+        replies = [json.dumps({"data": {"a": answer}, "meta": {}}).encode() for answer in given_answers]
+        rows = [values for reply in replies if (values := accepted(columns, data_of(reply))) is not None]
+        table = pa.Table.from_arrays(columns.arrays(rows), schema=columns.arrow)
+        pq.write_table(table, file)
+        assert pq.read_table(file).to_pylist() == rows
+        declared = f"{quote('a', chr(34))} {table.schema.field(0).metadata[b'opper_batch.type'].decode()}"
+        database.execute(f"CREATE OR REPLACE TABLE answers ({declared})")
+        database.execute("INSERT INTO answers SELECT * FROM read_parquet(?)", [str(file)])
+        assert database.sql("SELECT * FROM answers ORDER BY rowid").to_arrow_table().to_pylist() == rows
+
+    goes()
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
