@@ -29,9 +29,10 @@ from opper_batch.runs.entering import entered
 from opper_batch.runs.freshness import policy
 from opper_batch.runs.identities import identities_path, remember
 from opper_batch.runs.marks import about_since
-from opper_batch.runs.options import Options, Progress
+from opper_batch.runs.options import Options
 from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.planning import planned, refuse_above
+from opper_batch.runs.progress import Telling
 from opper_batch.runs.publish import publish
 from opper_batch.runs.reporting import keep_report, profile_of
 from opper_batch.runs.setting import Setting, resolve
@@ -41,9 +42,6 @@ from opper_batch.runs.survey import pilot_calls
 from opper_batch.runs.world import REAL, World
 
 INTERRUPTED = 130
-PUBLISHING = "publish"  # what the progress calls writing the result
-_TELL_SECONDS = 0.2
-_SOON_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +129,7 @@ class _Run:
         self._gateway = target
         self._ledger = ledger
         self._view = view
-        self._started = self._told = self._clock()
+        self._started = self._clock()
         self.profile = profile_of(setting)
         self._policy = policy(options, view.runs(), run=ledger.run, now=time.time())
         limits = setting.pipeline.limits
@@ -148,6 +146,15 @@ class _Run:
         self.trace = Trace(target, name=f"batch:{setting.pipeline.name}", about=about, on=options.trace)
         self._budget = Budget(allowed.max_cost)
         self.steering = Steering(allowed, self._pace, self._budget)
+        self._telling = Telling(
+            ledger,
+            view,
+            self._pace,
+            self.steering,
+            rows=setting.checked.rows,
+            listener=options.progress,
+            clock=self._clock,
+        )
 
     def through(self) -> tuple[Counts | None, BaseException | None]:
         """Every step's missing calls, then the result; gives what came of the rows, and what stopped it."""
@@ -186,9 +193,9 @@ class _Run:
         return replace(summary, exit=_exit_code(error, counts, summary.kept, self._options))
 
     def _settle_step(self, step: Step, earlier: tuple[Step, ...]) -> None:
-        began = self._clock()
+        self._telling.begin()
         asking, gate = Asking(self._view, self._policy), Gate(self._pace, clock=self._clock)
-        tell = partial(self._tell, step, asking, gate, began)
+        tell = partial(self._telling.step, step.name, asking, gate)
         client = self._client(step, gate)
         learn_costs(self._budget, self._setting, len(earlier), self._view, self._options)
         engine = LocalEngine(
@@ -230,13 +237,13 @@ class _Run:
             tell()
 
     def _published(self) -> Counts:
-        began = self._told = self._clock()
+        self._telling.begin()
         counts = publish(
             self._setting,
             self._view,
             run=self._ledger.run,
             about={"run": str(self._ledger.run), **self.trace.ids},
-            told=lambda rows: self._tell_published(rows, began),
+            told=self._telling.published,
             seen=self.profile.add,
         )
         if self._setting.sink is not None and not counts.held_back:
@@ -275,43 +282,6 @@ class _Run:
         if self._options.deadline is None:
             return None
         return max(0.0, self._options.deadline - (self._clock() - self._started))
-
-    def _tell(self, step: Step, asking: Asking, gate: Gate, began: float, *, now: bool = False) -> None:
-        """How far it is, to the ledger and whoever listens; a few times a second unless ``now``."""
-        if not now and self._clock() - self._told < _TELL_SECONDS:
-            return
-        self._told = self._clock()
-        rows = asking.settled_rows
-        self._ledger.advance(step=step.name, done=rows, rows=self._setting.checked.rows)
-        self._show(step.name, rows, seconds=self._told - began, paused=gate.paused_for, outage=gate.outage.on)
-
-    def _tell_published(self, rows: int, began: float) -> None:
-        """A large result takes its time; a small one is there before anybody could read of it."""
-        now = self._clock()
-        if now - began > _SOON_SECONDS and now - self._told >= _TELL_SECONDS:
-            self._told = now
-            self._show(PUBLISHING, rows, seconds=now - began, paused=0.0)
-
-    def _show(self, step: str, rows: int, *, seconds: float, paused: float, outage: bool = False) -> None:
-        if self._options.progress is None:
-            return
-        totals = self._view.totals(run=self._ledger.run)
-        self._options.progress(
-            Progress(
-                step=step,
-                rows=rows,
-                total_rows=self._setting.checked.rows,
-                calls=totals.calls,
-                failed=totals.failed,
-                throttled=totals.throttled,
-                cost=totals.cost,
-                in_flight=self._pace.in_flight,
-                paused=paused,
-                seconds=seconds,
-                held=self.steering.wanted.paused,
-                outage=outage,
-            )
-        )
 
 
 @contextmanager
