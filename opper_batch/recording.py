@@ -160,7 +160,12 @@ def replay(pipeline: Pipeline, options: Options, recording: Recording, *, state:
             exit=0 if options.allows(counts.failed, counts.rows) and not counts.held_back else 1,
             sandbox=setting.sandbox,
         )
-        ledger.finish(exit_code=summary.exit, published=True, rows=counts.rows, summary=summary.as_json())
+        ledger.finish(
+            exit_code=summary.exit,
+            published=not summary.held_back,
+            rows=counts.rows,
+            summary=summary.as_json(),
+        )
     return Ended(summary, None, setting)
 
 

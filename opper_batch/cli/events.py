@@ -32,6 +32,7 @@ from opper_batch.text import printable
 
 _EVERY_SECONDS = 10.0
 _UNLOGGED = ("run_id", "pipeline", "stopped", "failures", "since")
+_CHECKED = ("name", "ok", "value")  # what else a check says may quote a row
 _PROGRESS = ("step", "rows", "total_rows", "calls", "failed", "throttled", "cost", "in_flight")
 
 
@@ -51,7 +52,9 @@ class JsonLog:
         if event == "stopped":
             fields = stop_fields(fields["error"])
         if event == "finished":
+            checks = [{name: check[name] for name in _CHECKED} for check in fields["checks"]]
             fields = {name: value for name, value in fields.items() if name not in _UNLOGGED}
+            fields["checks"] = checks
         say(event_line(event, self._pipeline, self._run, fields))
 
     def progress(self, now: Any) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # whoever only looks does without the pipeline's definition
     from opper_batch.pipeline import Verdict
 
 SCHEMA = 1
+# Where a summary quotes: rows, models, checks' words, places of this machine.
+_TEXTS = frozenset({"stopped", "failures", "since", "checks", "output", "rejected"})
 _FEW_VALUES = 40
 _EPOCH = datetime(1970, 1, 1)
 
@@ -81,6 +83,11 @@ class Summary:
         return self.counts.rows if self.counts else 0
 
     @property
+    def held_back(self) -> bool:
+        """Whether the result was put beside the output, since a check does not hold."""
+        return bool(self.counts and self.counts.held_back)
+
+    @property
     def retries(self) -> int:
         """Requests beyond the first for each call that came to its end."""
         return max(0, self.totals.calls - self.totals.ok - self.totals.failed)
@@ -123,6 +130,10 @@ class Summary:
             "checks": [check.as_json() for check in counts.checks] if counts else [],
             "rejected": counts.rejected if counts else None,
         }
+
+    def numbers(self) -> dict[str, Any]:
+        """``as_json`` without what may hold text of rows, of models, or of this machine."""
+        return {name: value for name, value in self.as_json().items() if name not in _TEXTS}
 
     def __str__(self) -> str:
         return summary_text(self)

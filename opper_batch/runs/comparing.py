@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -16,9 +17,10 @@ from opper_batch.comparison import Answered, Comparison, Side
 from opper_batch.errors import DefinitionError
 from opper_batch.pipeline import Pipeline, SourceSpec
 from opper_batch.runs.execution import Ended, execute
+from opper_batch.runs.marks import since_rows
 from opper_batch.runs.options import Options
 from opper_batch.runs.setting import opened_source, overridden
-from opper_batch.sources import Source
+from opper_batch.sources import FirstRows, Source
 
 _READ_ALIKE = ("sql", "types", "delimiter", "null_text")
 
@@ -39,10 +41,15 @@ def diff(
     """
     a, b = overridden(a, options), overridden(b, options)
     _refuse_other_rows(a.source, b.source)
-    source = opened_source(a.source, options)
+    taken = options if options.since is not None else replace(options, all_rows=True)
+    source = since_rows(opened_source(a.source), a, taken, ledger=Path(), origin="")
+    if options.limit is not None:
+        source = FirstRows(source, options.limit)
     total = source.check().rows
     places, table = _sampled(source, total, sample)
-    alone = replace(options, source=None, sink=None, limit=None, retry_failed=False)
+    alone = replace(
+        options, source=None, since=None, all_rows=False, sink=None, limit=None, retry_failed=False
+    )
     sides = [
         _side(pipeline, table, alone, name)
         for pipeline, name in zip((a, b), names or (a.name, b.name), strict=True)

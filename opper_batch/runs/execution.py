@@ -91,16 +91,16 @@ def execute(
         with run.steering.listening(setting.ledger_path, run=ledger.run):
             counts, error = run.through()
         summary = run.summary(counts, error)
-        published = error is None and not sample and pilot is None
+        published = error is None and not sample and bool(counts and not counts.held_back)
         ledger.finish(
             exit_code=summary.exit,
             published=published,
             rows=summary.rows,
             summary={} if sample or pilot is not None else summary.as_json(),
         )
-        run.trace.close(summary.as_json(), error=error)
+        run.trace.close(summary.numbers(), error=error)
         options.tell("finished", **summary.as_json())
-        if published and counts and not counts.held_back:
+        if published:
             with suppress(OSError):  # the result is out; without it a later plan says new for changed
                 remember(identities_path(setting.ledger_path), setting.identities)
         if sample or pilot is not None:

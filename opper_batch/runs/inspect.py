@@ -11,6 +11,7 @@ from opper_batch.errors import DefinitionError
 from opper_batch.pipeline import Pipeline
 from opper_batch.report import Summary
 from opper_batch.runs.options import Options
+from opper_batch.runs.places import latest_run
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import resolve
 
@@ -38,7 +39,8 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
             raise DefinitionError(
                 f"nothing is known of {setting.source.name} yet, so nothing is written; run first"
             )
-        latest = view.runs()[-1]
+        latest = latest_run(view)
+        assert latest is not None
         run, spans = latest.id, {name: latest.summary.get(name) for name in ("span_id", "trace_id")}
         about = {"run": str(run), **{name: found for name, found in spans.items() if found}}
         counts = publish(setting, view, run=run, about=about)

@@ -33,9 +33,9 @@ def keep_report(
         record = next(record for record in view.runs() if record.id == ledger.run)
         report = Report(summary.as_json(), _details(setting, view, record, summary, profile))
         text = json.dumps(report.as_json(), ensure_ascii=False, allow_nan=False)
-        ledger.keep_report(text, whole=summary.counts is not None)
+        ledger.keep_report(text, whole=summary.counts is not None and not summary.held_back)
         if setting.sink is not None:
-            write_beside(report_path(setting, ".json"), text + "\n")
+            write_beside(report_path(setting, ".json", held_back=summary.held_back), text + "\n")
     except OpperBatchError as error:
         return f"the report of this run could not be written: {error.message}"
     except Exception as error:  # whatever it is: the result is there and paid for
@@ -44,11 +44,15 @@ def keep_report(
     return None
 
 
-def report_path(setting: Setting, suffix: str) -> Path:
-    """``<output>.report<suffix>``; beside the ledger for a pipeline without a sink."""
+def report_path(setting: Setting, suffix: str, *, held_back: bool = False) -> Path:
+    """``<output>.report<suffix>``, beside what was ``held_back`` too; without a sink beside the ledger."""
+    from opper_batch.runs.places import sink_of
     from opper_batch.sinks import report_place
 
-    place = setting.sink.artifacts if setting.sink is not None else setting.ledger_path
+    sink = setting.sink
+    if held_back:
+        sink = sink_of(setting.pipeline, setting.checked.schema, sandbox=setting.sandbox, rejected=True)
+    place = sink.artifacts if sink is not None else setting.ledger_path
     return Path(f"{report_place(place)}{suffix}")
 
 
@@ -95,7 +99,7 @@ def _details(
 ) -> dict[str, Any]:
     from opper_batch.report.movement import with_movement
 
-    place = str(report_path(setting, "")) if setting.sink else None
+    place = str(report_path(setting, "", held_back=summary.held_back)) if setting.sink else None
     details = {
         **_calls(view, record),
         "report_place": place,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +78,18 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
     pipeline = overridden(pipeline, options)
     path = ledger_path(pipeline.name, options)
     asked = latest_origin(path, options) if looking else origin(options)
-    whole = opened_source(pipeline.source, replace(options, limit=None))
+    whole = opened_source(pipeline.source)
     rows = since_rows(whole, pipeline, options, ledger=path, origin=asked)
     source = rows if options.limit is None else FirstRows(rows, options.limit)
     checked = source.check()
     steps = prepare(pipeline, checked.schema, source=source.name, origin=asked)
     sink = sink_of(pipeline, checked.schema, sandbox=bool(options.sandbox))
     if sink is not None and writing:
-        _refuse_own_source(sink, checked)
-        sink.check(output_schema(checked.schema, pipeline))
+        twin = [sink_of(pipeline, checked.schema, sandbox=bool(options.sandbox), rejected=True)]
+        for place in [sink, *(twin if pipeline.checks else ())]:
+            assert place is not None
+            _refuse_own_source(place, checked)
+            place.check(output_schema(checked.schema, pipeline))
     refuse_wrong(pipeline.checks, output_schema(checked.schema, pipeline), folder=path.parent)
     stored = sink if writing or not looking else None
     identities = check_rows(source, key=pipeline.source.key, steps=steps, sink=stored)
@@ -116,7 +119,7 @@ def _refuse_own_source(sink: Sink, checked: Checked) -> None:
             raise DefinitionError(f"the sink {sink.target} is where the source is read; write it elsewhere")
 
 
-def opened_source(spec: SourceSpec, options: Options) -> Source:
+def opened_source(spec: SourceSpec) -> Source:
     """The rows that are meant, of a spec that the options have overridden."""
     return open_source(
         path=spec.path,

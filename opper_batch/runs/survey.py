@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from opper_batch.calls import Policy, Step
 from opper_batch.forecast import Lengths
-from opper_batch.ledger import View, sample
+from opper_batch.ledger import View
 from opper_batch.projection import Projected
 from opper_batch.records import Call
 from opper_batch.runs.setting import Setting
@@ -101,7 +101,8 @@ def surveyed(
 def pilot_calls(setting: Setting, number: int, view: View, policy: Policy, pilot: int) -> list[Call]:
     """What a pilot of so many rows asks beside what is known of the step's prompt already."""
     template = view.template(setting.steps[number].template.digest)
-    missing = pilot - len(sample(view, template, pilot))
+    known = view.totals(template=template)
+    missing = pilot - known.ok - known.failed
     return list(_chosen(setting, number, view, policy, missing)) if missing > 0 else []
 
 

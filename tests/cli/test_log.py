@@ -59,6 +59,13 @@ def test_a_run_tells_each_change_of_its_state_with_its_id(tags: str, program: Pr
     assert not finished.keys() & {"failures", "stopped"}
 
 
+def test_a_check_that_stumbles_over_a_row_does_not_quote_it(tags: str, program: Program) -> None:
+    check = "\n[[checks]]\nname = 'number'\nsql = 'SELECT max(CAST(text AS INTEGER)) > 0 FROM result'\n"
+    Path(tags).write_text(PIPELINE + check)
+    code, entries = logged(program, tags, "--sandbox")
+    assert (code, entries[-1]["checks"]) == (1, [{"name": "number", "ok": False, "value": None}])
+
+
 def test_why_it_stopped_is_told_without_what_the_gateway_said(tags: str, program: Program) -> None:
     def echoing(asked: Asked) -> Said:
         return Said(400, json.dumps({"error": {"message": f"no: {asked.text}"}}).encode())

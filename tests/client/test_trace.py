@@ -53,6 +53,7 @@ def test_the_calls_of_a_run_are_one_trace_closed_with_its_numbers(gateway: Calla
     assert json.loads(span["input"]) == {"pipeline": "kept", "run": 1, "rows": 12}
     output = json.loads(span["output"])
     assert (output["calls"], output["ok"], output["cost"]) == (12, 12, summary.as_json()["cost"])
+    assert not output.keys() & {"failures", "stopped", "checks", "output"}, "no text leaves with the numbers"
     assert span["status"] == "ok"
     assert span["end_time"] >= span["start_time"]
     trace = got(sandbox, f"/v3/traces/{summary.trace_id}")

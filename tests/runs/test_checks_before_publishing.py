@@ -14,6 +14,8 @@ from program import Program
 
 import opper_batch as ob
 from opper_batch.errors import DefinitionError
+from opper_batch.ledger import View
+from opper_batch.pipeline import SourceSpec
 from opper_batch.runs import Options, execute, report_of
 from opper_batch.sandbox import Sandbox, Script
 
@@ -33,16 +35,11 @@ def run(*given: Any, **options: Any) -> Any:
     return execute(pipeline(*given), Options(sandbox=True, **options)).summary
 
 
-def _tells(path: Path) -> bool:
-    """Whether it is the report, which tells of every run, one that was held back too."""
-    return path.name.endswith(".report.json")
-
-
 @pytest.mark.parametrize("ending", [".parquet", ".csv", ".arrow", "/"])
 def test_a_failing_check_leaves_the_old_output_and_puts_the_new_beside_it(here: Path, ending: str) -> None:
     sink = {"path": f"out/t{ending}"}
     assert run(sink, PASSES).exit == 0
-    held = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file() and not _tells(path)}
+    held = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
     summary = run(sink, PASSES, FAILS)
     assert (summary.exit, summary.output) == (1, None)
     assert summary.counts.rejected == f"out/t.sandbox.rejected{ending}"
@@ -124,3 +121,27 @@ def test_the_command_line_tells_the_numbers(here: Path, program: Program) -> Non
     assert exported.returncode == 1
     assert "held back, the output is as it was: numbers: 1 row " in exported.stderr
     assert not Path("t.sandbox.parquet").exists()
+
+
+def test_a_result_that_is_held_back_is_not_published(here: Path) -> None:
+    sink = {"path": "out/t.parquet"}
+    run(sink, FAILS)
+    assert not Path("out/t.sandbox.parquet").exists()
+    assert Path("out/t.sandbox.rejected.parquet.report.json").exists(), "its report lies beside it"
+    with View(next(Path(".opper_batch").glob("*.ledger"))) as view:
+        assert [record.published for record in view.runs()] == [False]
+        assert view.spent()[0] > 0, "what it paid counts for the cap of the next run"
+    run(sink, PASSES)
+    said = json.loads(Path("out/t.sandbox.parquet.report.json").read_text())
+    assert said["compared_with"] is None, "it is compared with what was published"
+
+
+def test_a_result_that_would_be_held_back_onto_its_own_source_is_refused(here: Path) -> None:
+    polars.DataFrame({"id": [1], "text": ["a"]}).write_parquet("t.sandbox.rejected.parquet")
+    rejected = Path("t.sandbox.rejected.parquet").read_bytes()
+    again = pipeline({"path": "t.parquet"}, FAILS).model_copy(
+        update={"source": SourceSpec(path="t.sandbox.rejected.parquet")}
+    )
+    with pytest.raises(DefinitionError, match="is where the source is read"):
+        execute(again, Options(sandbox=True))
+    assert Path("t.sandbox.rejected.parquet").read_bytes() == rejected

@@ -14,7 +14,7 @@ from program import Program
 import opper_batch as ob
 from opper_batch.cli import commands
 from opper_batch.errors import DefinitionError, RunStopped
-from opper_batch.runs import Options, diff, execute, report_of
+from opper_batch.runs import Options, diff, execute, export, report_of
 from opper_batch.sandbox import Sandbox
 
 Gateways = Callable[..., Sandbox]
@@ -99,3 +99,26 @@ def test_the_command_prints_text_or_one_object(rows: Path, program: Program) -> 
     shown = CliRunner().invoke(commands, [*asking, "-q"]).stdout
     assert shown.startswith("a.toml (A) against b.toml (B): 10 of 300 rows of rows.csv, 10 answered by both")
     assert "$0.00 for 0 calls" in shown
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_limit_and_a_start_are_kept_to(gateway: Gateways) -> None:
+    sandbox = gateway()
+    diff(pipeline("old", "One."), pipeline("new", "Two."), Options(limit=2))
+    assert len(sandbox.journal.calls) == 4
+    Path("rows.csv").write_text("id,n,text\n" + "".join(f"K{n},{n},matter {n}\n" for n in range(60)))
+    source = {"path": "rows.csv", "since": "n", "types": {"n": "INTEGER"}}
+    a, b = (pipeline(name, name, source=source) for name in ("old", "new"))
+    assert len(diff(a, b, Options(since="57")).rows) == 3
+    assert len(diff(a, b, Options()).rows) == 60, "whatever was taken before"
+
+
+@pytest.mark.usefixtures("rows")
+def test_what_is_looked_at_afterwards_is_the_last_run_of_the_pipeline_itself(gateway: Gateways) -> None:
+    sandbox, other = gateway(), Sandbox().start()
+    old = pipeline("old", "One.", sink={"path": "out.csv"})
+    execute(old, Options(limit=20, base_url=sandbox.url))
+    diff(old, pipeline("new", "Two."), Options(base_url=other.url), sample=5)
+    other.stop()
+    told = export(old, Options(limit=20))
+    assert (told.counts.ok, told.run_id) == (20, 1)

@@ -222,3 +222,27 @@ def test_a_cap_that_stops_the_run_is_told_with_where(gateway: Callable[..., Sand
     (warning,) = half.warnings
     assert "stops the run after about" in warning
     assert 30 < int(warning.split("about ")[1].split()[0]) < 50
+
+
+def test_a_second_pilot_calls_nothing_whatever_else_the_ledger_holds(
+    here: Path, gateway: Callable[..., Sandbox]
+) -> None:
+    sandbox = gateway()
+    Path("rows.csv").write_text("text\n" + "".join(f"matter {n}\n" for n in range(200)))
+    steps = [{"name": name, "input": ["text"], "columns": {name: ["x", "y"]}} for name in ("one", "two")]
+    both = ob.Pipeline(name="both", source={"path": "rows.csv"}, steps=steps)
+    changed = both.model_copy(
+        update={
+            "steps": ob.Pipeline(
+                name="both",
+                source={"path": "rows.csv"},
+                steps=[{**step, "instructions": "Anew."} for step in steps],
+            ).steps
+        }
+    )
+    for pipeline in (both, changed):
+        ob.plan(pipeline, pilot=20)
+        asked = len(sandbox.journal.calls)
+        again = ob.plan(pipeline, pilot=20)
+        assert len(sandbox.journal.calls) == asked
+        assert again.basis.count("20 earlier answers") == 2
