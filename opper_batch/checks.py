@@ -19,7 +19,7 @@ import pyarrow as pa
 from opper_batch.errors import DefinitionError
 from opper_batch.pipeline import CheckSpec, Verdict
 from opper_batch.sinks.places import quoted
-from opper_batch.text import printable, shortened
+from opper_batch.text import counted, printable, shortened
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -131,9 +131,9 @@ def _said(check: CheckSpec, value: Any) -> str:
         bounds = " and ".join(
             f"{word} {bound}" for word, bound in (("below", low), ("above", high)) if bound is not None
         ).replace(" and ", " or ")
-        return f"{_rows(value)} with {names} {bounds}"
+        return f"{counted(value, 'row')} with {names} {bounds}"
     if check.unique is not None:
-        return f"{_rows(value)} with the {names} of another row"
+        return f"{counted(value, 'row')} with the {names} of another row"
     given = "no value" if value is None else f"{value:,.6g}" if not isinstance(value, bool) else str(value)
     limits = [
         f"{word} {bound:,.6g}"
@@ -142,10 +142,6 @@ def _said(check: CheckSpec, value: Any) -> str:
     ]
     what = "" if check.sql is not None else f"{check.kind} of {check.failed_share or names} is "
     return f"{what}{given.lower()}, should be {' and '.join(limits) or 'true'}"
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _refuse_form(connection: DuckDBPyConnection, check: CheckSpec) -> None:

@@ -23,6 +23,11 @@ def shortened(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def shown(value: object, limit: int = 40) -> str:
     """A value of a definition as its file spells it, on one line, cut to ``limit`` characters."""
     if isinstance(value, bool):

@@ -46,10 +46,12 @@ def plan(path: str, as_json: bool, pilot: int | None, **options: Any) -> None:
     if pilot is not None:
         from opper_batch.report import money
         from opper_batch.runs import ask_pilot
+        from opper_batch.text import counted
 
         with shown_progress(pipeline.name, quiet=as_json) as progress:
             asked = ask_pilot(pipeline, Options(progress=progress, **options), pilot).totals
-        click.echo(f"pilot: {asked.calls:,} calls, {money(asked.cost)}; their answers are kept", err=True)
+        paid = f"{counted(asked.calls, 'call')}, {money(asked.cost)}; every answer is kept"
+        click.echo(f"pilot: {paid if asked.calls else '0 calls, enough answers are known'}", err=True)
     found = planned(pipeline, Options(**options))
     if as_json:
         click.echo(json.dumps(found.as_json()))

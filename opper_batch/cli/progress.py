@@ -11,6 +11,7 @@ import click
 
 from opper_batch.runs import Progress
 from opper_batch.runs.telling import Rate, line
+from opper_batch.text import counted
 
 _EVERY_SECONDS = 10.0
 
@@ -40,7 +41,7 @@ class _PlainLines:
         now, rate = time.monotonic(), self._rate.after(progress)
         if progress.step != self._step:
             self._step, self._told = progress.step, now
-            _say(f"{self._name}: step {progress.step}, {progress.total_rows:,} rows")
+            _say(f"{self._name}: step {progress.step}, {counted(progress.total_rows, 'row')}")
         elif now - self._told >= _EVERY_SECONDS:
             self._told = now
             _say(f"{self._name}: {progress.step}: {line(progress, rate)}")

@@ -12,7 +12,7 @@ from typing import Any
 from opper_batch.report.figures import Plots
 from opper_batch.report.markup import Markup, element, together
 from opper_batch.report.page_columns import columns_section
-from opper_batch.report.summary import Report, duration, money, percent
+from opper_batch.report.summary import Report, doubt_text, duration, money, percent
 
 _ROW_HEADS = ("row", "step", "model", "took", "cost", "tokens in", "out", "trace")
 
@@ -63,7 +63,7 @@ def _opening(said: dict[str, Any]) -> Markup:
     if said["stopped"]:
         banners.append(f"Stopped before its end: {said['stopped']}")
     if said["in_doubt"]:
-        banners.append(f"{said['in_doubt']:,} calls were possibly paid; their answers never came.")
+        banners.append(f"{doubt_text(said['in_doubt'])}.")
     return element(
         "header",
         element("p", f"Run {said['run_id']} · {when} · exit {said['exit']}", class_="kicker"),

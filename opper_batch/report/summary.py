@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from opper_batch.ledger import Totals
 from opper_batch.shown import card
-from opper_batch.text import printable, shortened
+from opper_batch.text import counted, printable, shortened
 
 if TYPE_CHECKING:  # whoever only looks does without the pipeline's definition
     from opper_batch.pipeline import Verdict
@@ -174,7 +174,7 @@ class Report:
             rows = (
                 f"{said['rows']:,}: {said['ok']:,} ok, {said['failed']:,} failed, {said['skipped']:,} skipped"
             )
-        doubt = f"{said['in_doubt']:,} calls were possibly paid, their answers never came"
+        doubt = doubt_text(said["in_doubt"])
         tokens = f"{said['input_tokens']:,} tokens in, {said['output_tokens']:,} out"
         lines = [
             f"{said['pipeline']}: run {said['run_id']}, exit {said['exit']}, {duration(said['seconds'])}",
@@ -240,7 +240,7 @@ def summary_text(summary: Summary) -> str:
     """What a person reads when a run is over."""
     counts, totals = summary.counts, summary.totals
     idle = ", 0 calls: nothing was left to ask" if counts and not totals.calls else ""
-    head = f"{summary.pipeline}: run {summary.run_id} {_ending(summary)} in {duration(summary.seconds)}"
+    head = f"{summary.pipeline}: run {summary.run_id} {_ending(summary)} {duration(summary.seconds)}"
     lines = [head + idle]
     if counts:
         rows = [f"{counts.ok:,} ok", f"{counts.failed:,} failed", f"{counts.skipped:,} skipped"]
@@ -253,11 +253,11 @@ def summary_text(summary: Summary) -> str:
     failures = counts.failures if counts else ()
     lines += [f"  failed  {times:,} × {shortened(reason, 160)}" for reason, times in failures[:5]]
     if len(failures) > 5:
-        lines.append(f"          and {len(failures) - 5} more kinds; see opper-batch failures")
+        lines.append(f"          and {counted(len(failures) - 5, 'more kind')}; see opper-batch failures")
     if summary.kept:
-        lines.append(f"  kept    {summary.kept:,} calls failed; their rows keep the older answer")
+        lines.append(f"  kept    {counted(summary.kept, 'call')} failed; their rows keep the older answer")
     if summary.in_doubt:
-        lines.append(f"  unknown {summary.in_doubt:,} calls were possibly paid, their answers never came")
+        lines.append(f"  unknown {doubt_text(summary.in_doubt)}")
     if counts:
         lines += _checks([(check.ok, str(check)) for check in counts.checks]) + _rejected(counts.rejected)
     if summary.output:
@@ -275,7 +275,7 @@ def _since(summary: Summary) -> list[str]:
     whole = f"from {said['from']} on" if said["from"] else "from the first"
     lines = [f"  since   {said['column']} {whole}: {summary.rows:,} of {said['of']:,} rows"]
     if said["nulls"]:
-        lines.append(f"          {said['nulls']:,} rows have no value there and are always taken")
+        lines.append(f"          {counted(said['nulls'], 'row')} without a value there, always taken")
     if said["future"]:
         lines.append(f"          {said['future']:,} rows lie more than a day ahead and do not move the mark")
     if said["moves"] and said["to"]:
@@ -314,10 +314,17 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def doubt_text(calls: int) -> str:
+    """Of calls that left and did not come home."""
+    if calls == 1:
+        return "1 call was possibly paid, its answer never came"
+    return f"{calls:,} calls were possibly paid, their answers never came"
+
+
 def _ending(summary: Summary) -> str:
     if summary.stopped is None:
-        return "done"
-    return "interrupted" if summary.exit >= 128 else "stopped"
+        return "done in"
+    return "interrupted after" if summary.exit >= 128 else "stopped after"
 
 
 def _checks(said: Sequence[tuple[bool, str]]) -> list[str]:
@@ -334,7 +341,7 @@ def _rejected(place: str | None) -> list[str]:
 def _reused(counts: Counts) -> str:
     parts = []
     if counts.cached:
-        parts.append(f"{counts.cached:,} answers known before")
+        parts.append(f"{counted(counts.cached, 'answer')} known before")
     if counts.folded:
         parts.append(f"{counts.folded:,} shared with an equal row")
     return f" ({', '.join(parts)})" if parts else ""
@@ -347,4 +354,4 @@ def _retries(summary: Summary) -> str:
 
 
 def _unpriced(totals: Totals) -> str:
-    return f" and {totals.unpriced:,} requests of unknown cost" if totals.unpriced else ""
+    return f" and {counted(totals.unpriced, 'request')} of unknown cost" if totals.unpriced else ""

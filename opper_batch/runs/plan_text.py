@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from opper_batch.forecast import Span
 from opper_batch.report import duration, money
-from opper_batch.text import printable
+from opper_batch.text import counted, printable
 
 if TYPE_CHECKING:
     from opper_batch.runs.planning import Plan, StepPlan
@@ -20,7 +20,9 @@ def plan_text(plan: Plan) -> str:
     for number, step in enumerate(plan.steps):
         lines += _step_text(step, plan, first=not number)
     lines += [f"  warning: {warning}" for warning in plan.warnings]
-    lines.append(f"  in all: {_calls(plan.calls)} to {plan.gateway}, {_expected(plan.cost, plan.seconds)}")
+    lines.append(
+        f"  in all: {counted(plan.calls, 'call')} to {plan.gateway}, {_expected(plan.cost, plan.seconds)}"
+    )
     return printable("\n".join(lines))
 
 
@@ -43,7 +45,7 @@ def _step_text(step: StepPlan, plan: Plan, *, first: bool) -> list[str]:
         if number or (kind == "new" and not step.rows):
             lines.append(f"    {signs[kind]} {number:>{width},} {kind:<8} {note}")
     kept = f", keeps {', '.join(step.columns_kept)} here" if step.columns_kept else ""
-    lines.append(f"    {_at_most(step)}{_calls(step.calls)}, {_expected(step.cost, step.seconds)}")
+    lines.append(f"    {_at_most(step)}{counted(step.calls, 'call')}, {_expected(step.cost, step.seconds)}")
     if step.calls:
         lines.append(f"    basis: {step.basis}")
     return [*lines, f"    sends {', '.join(step.columns_sent)}{kept}"]
@@ -51,10 +53,6 @@ def _step_text(step: StepPlan, plan: Plan, *, first: bool) -> list[str]:
 
 def _at_most(step: StepPlan) -> str:
     return "at most " if step.waiting else ""
-
-
-def _calls(count: int) -> str:
-    return f"{count:,} call{'' if count == 1 else 's'}"
 
 
 def _expected(cost: Span | None, seconds: Span | None) -> str:

@@ -10,7 +10,7 @@ from opper_batch.errors import DefinitionError, OpperBatchError
 from opper_batch.ledger import Ledger, RunRecord, View, findings, kept_report, report_before
 from opper_batch.report import Report, Summary
 from opper_batch.runs.options import Options
-from opper_batch.runs.state import ledger_path
+from opper_batch.runs.state import elsewhere, ledger_path
 from opper_batch.text import shortened
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ def report_of(pipeline: str, options: Options) -> Report:
                         if kept
                         else Report(record.summary, _calls(view, record))
                     )
-    raise DefinitionError(f"pipeline {pipeline!r} has no finished run to report; run it first")
+    hint = elsewhere(pipeline, options) or "; run it first"
+    raise DefinitionError(f"pipeline {pipeline!r} has no finished run to report{hint}")
 
 
 def _calls(view: View, record: RunRecord) -> dict[str, Any]:

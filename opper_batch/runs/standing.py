@@ -16,7 +16,7 @@ from opper_batch.ledger import RunRecord, Totals, View
 from opper_batch.report import duration, money, totals_text
 from opper_batch.runs import wishes
 from opper_batch.runs.options import Options
-from opper_batch.runs.state import ledger_path, state_dir
+from opper_batch.runs.state import elsewhere, ledger_path, state_dir
 from opper_batch.text import shortened
 
 _SHOWN = 5  # of the oldest calls and of the last errors
@@ -49,7 +49,7 @@ class Status:
                 return "was killed; run again to go on"
             return "paused" if self.live.get("paused") else "running"
         return {0: "done", 1: "done, with failed rows"}.get(
-            self.run.exit_code or 0, f"stopped ({self.run.exit_code})"
+            self.run.exit_code or 0, f"stopped (exit {self.run.exit_code})"
         )
 
     @property
@@ -152,12 +152,12 @@ class Status:
         rate, pause = self.live.get("limit_per_second"), self.live.get("gateway_pause")
         limit = f"at most {rate:,.1f} calls/s" if rate else "no limit met yet"
         waits = f", paused by the gateway for {duration(pause)}" if pause else ""
-        return f"limits: {limit}, {self.live.get('places', 0):,} calls in flight{waits}"
+        return f"limits: {limit}, at most {self.live.get('places', 0):,} calls in flight{waits}"
 
     def _forecast(self) -> str:
         seconds, cost = (self.forecast[name] for name in ("seconds", "cost"))
         if self.live.get("paused"):
-            time_left = "paused; opper-batch resume goes on"
+            time_left = "paused until opper-batch resume"
         else:
             time_left = f"{duration(seconds)} to go" if seconds is not None else "time left not known yet"
         money_then = f"about {money(cost)} at its end" if cost is not None else "cost not known yet"
@@ -174,7 +174,8 @@ def status(pipeline: str, options: Options) -> Status:
     """How the pipeline's latest run stands."""
     path = ledger_path(pipeline, options)
     if not path.exists():
-        raise DefinitionError(f"pipeline {pipeline!r} has not run yet ({path} is not there)")
+        where = f"({path} is not there){elsewhere(pipeline, options)}"
+        raise DefinitionError(f"pipeline {pipeline!r} has not run yet {where}")
     with View(path) as view:
         return _status(path, view)
 

@@ -150,7 +150,7 @@ def _sentences(before: Limits, after: Limits, in_flight: int) -> str:
         if old != new:
             said.append(f"{name.replace('_', '-')} {shown(old)} -> {shown(new)}")
     if not said:
-        return "nothing to change: it is so already"
+        return "it is so already, nothing was changed"
     if after.paused and before.paused:
         said.append("still paused")
     return ", ".join(said)

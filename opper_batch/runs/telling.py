@@ -40,7 +40,7 @@ def line(progress: Progress, rate: float) -> str:
         f"{progress.in_flight} in flight",
     ]
     if progress.held:
-        parts.append("paused; opper-batch resume goes on")
+        parts.append("paused until opper-batch resume")
     elif left and rate:
         parts.append(f"{duration(left / rate)} to go")
     if progress.throttled:

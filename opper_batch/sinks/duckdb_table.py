@@ -29,7 +29,7 @@ from opper_batch.sinks.files import FileWriter, check_names, written
 from opper_batch.sinks.leaves import check_leaves, leaves_of
 from opper_batch.sinks.places import TableName, artifacts_dir, quoted
 from opper_batch.sinks.staging import check_folder, machine_errors, publish_new, staged
-from opper_batch.text import shortened
+from opper_batch.text import counted, shortened
 
 _MODES = ("replace", "append", "upsert")
 _Columns = list[tuple[str, str]]  # names and DuckDB types, in order
@@ -225,7 +225,7 @@ class DuckdbSink:
         nulls = connection.execute(sql.null_keys(names, self.key)).fetchone()
         if nulls and nulls[0]:
             raise SinkError(
-                f"{nulls[0]} rows have no {key}, so they cannot be upserted by it: fill it in the source"
+                f"{counted(nulls[0], 'row')} without {key} cannot be upserted by it: fill it in the source"
             )
         twice = connection.execute(sql.repeated_keys(names, self.key)).fetchone()
         if twice:

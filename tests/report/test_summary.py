@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def test_a_summary_says_what_became_of_rows_calls_and_money() -> None:
         "  cost    $1.2346, 1,234,567 tokens in, 89,012 out",
         "  failed  2 × answer does not fit: due: is missing",
         "  failed  1 × 400 too long",
-        "  kept    1 calls failed; their rows keep the older answer",
+        "  kept    1 call failed; their rows keep the older answer",
         "  output  out/t.parquet",
     ]
 
@@ -112,15 +113,22 @@ def test_a_run_without_calls_says_no_more_than_that() -> None:
 @pytest.mark.parametrize(("exit_code", "said"), [(3, "stopped"), (4, "stopped"), (130, "interrupted")])
 def test_a_run_that_did_not_come_to_its_end_says_so(exit_code: int, said: str) -> None:
     ended = Summary(run_id=1, pipeline="tickets", exit=exit_code, stopped="the reason")
-    assert str(ended).startswith(f"tickets: run 1 {said} in")
+    assert str(ended).startswith(f"tickets: run 1 {said} after")
     assert (ended.as_json()["exit"], ended.as_json()["stopped"]) == (exit_code, "the reason")
 
 
 def test_what_is_not_known_is_said_to_be_unknown() -> None:
     totals = Totals(calls=5, unpriced=2, cost=0.5)
-    text = str(Summary(run_id=1, pipeline="t", totals=totals, in_doubt=3, sandbox=True))
+    summary = Summary(run_id=1, pipeline="t", totals=totals, in_doubt=3, sandbox=True)
+    text = str(summary)
     assert "$0.5000 and 2 requests of unknown cost" in text
     assert "3 calls were possibly paid, their answers never came" in text
+    one = str(
+        replace(summary, totals=replace(totals, unpriced=1), in_doubt=1, counts=Counts(rows=1, cached=1))
+    )
+    assert "and 1 request of unknown cost" in one
+    assert "1 call was possibly paid, its answer never came" in one
+    assert "(1 answer known before)" in one
     assert "synthetic" in text
     assert "synthetic" not in str(DONE)
 

@@ -129,7 +129,7 @@ def test_the_command_line_says_what_was_taken_and_what_comes_next(nightly: str, 
     assert "from version 9 on" in program("plan", nightly, "--sandbox").stdout
     told = program("run", nightly, "--sandbox").stdout
     assert "since   version from 9 on: 4 of 12 rows\n" in told
-    assert "1 rows have no value there" in told
+    assert "1 row without a value there" in told
     assert "the next run takes it from 11 on\n" in told
     wrong = program("run", nightly, "--sandbox", "--since", "soon")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)

@@ -95,10 +95,10 @@ def test_a_paused_run_sends_nothing_and_keeps_what_was_in_flight_and_goes_on(goi
     assert seen.totals.ok == made, "what was in flight is kept"
     # Each further wish is answered by a look of the run, so time has passed in which it could have sent.
     assert "still paused" in wish("tags", {"set": ["concurrency=8"]}, Options())
-    assert wish("tags", {"paused": True}, Options()) == "nothing to change: it is so already"
+    assert wish("tags", {"paused": True}, Options()) == "it is so already, nothing was changed"
     assert len(sandbox.journal.calls) == made
     until(lambda: look().state == "paused")
-    assert "paused; opper-batch resume goes on" in str(look())
+    assert "paused until opper-batch resume" in str(look())
     assert wish("tags", {"paused": False}, Options()) == "resumed"
     ended = run.wait()
     assert ended.summary.exit == 0

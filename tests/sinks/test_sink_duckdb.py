@@ -140,7 +140,7 @@ def test_upsert_into_a_table_with_a_primary_key_and_nested_columns(database: Pat
 
 
 @pytest.mark.parametrize(
-    ("ids", "sentence"), [([1, 2, 2], "two rows have the id 2"), ([1, None, 3], "1 rows have no id")]
+    ("ids", "sentence"), [([1, 2, 2], "two rows have the id 2"), ([1, None, 3], "1 row without id")]
 )
 def test_upsert_refuses_repeated_and_missing_keys_and_changes_nothing(
     database: Path, ids: list[int | None], sentence: str
