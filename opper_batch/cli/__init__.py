@@ -27,9 +27,9 @@ from opper_batch.cli.steering import pause, resume, set_
 from opper_batch.errors import MachineError, OpperBatchError
 from opper_batch.text import printable
 
-EPILOG = """Exit codes: 0 every row ok, 1 failed rows beyond --max-failed, 2 usage or definition,
-3 stopped before the end (run again to go on), 4 refused by the gateway, 5 this machine,
-129/130/143 interrupted (terminal closed, Ctrl-C, SIGTERM)."""
+EPILOG = """Exit codes: 0 every row ok, 1 failed rows beyond --max-failed or a check
+that does not hold, 2 usage or definition, 3 stopped before the end (run again to go on),
+4 refused by the gateway, 5 this machine, 129/130/143 interrupted (terminal closed, Ctrl-C, SIGTERM)."""
 
 
 @click.group(

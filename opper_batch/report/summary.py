@@ -206,9 +206,11 @@ def column_text(column: dict[str, Any]) -> str:
         whole = sum(times for _, times in column["values"]) + column["other_values"]
         parts += [f"{shortened(value, 40)} {percent(times, whole)}" for value, times in column["values"][:4]]
     elif numbers := column["numbers"]:
-        parts.append(" to ".join(spread(numbers, times=column["times"])))
+        low, middle, high = spread(numbers, times=column["times"])
+        parts.append(f"{low} to {high}, median {middle}")
     elif lengths := column["lengths"]:
-        parts.append(f"length {lengths['min']:,.0f} to {lengths['median']:,.0f} to {lengths['max']:,.0f}")
+        bounds = f"{lengths['min']:,.0f} to {lengths['max']:,.0f}"
+        parts.append(f"lengths {bounds}, median {lengths['median']:,.0f}")
     moved = column.get("moved")
     if moved and moved["distance"]:
         parts.append(f"moved by {moved['distance']:.1%}")

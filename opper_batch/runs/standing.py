@@ -48,7 +48,7 @@ class Status:
             if not self.running:
                 return "was killed; run again to go on"
             return "paused" if self.live.get("paused") else "running"
-        return {0: "done", 1: "done, with failed rows"}.get(
+        return {0: "done", 1: "done, with failed rows or checks"}.get(
             self.run.exit_code or 0, f"stopped (exit {self.run.exit_code})"
         )
 
