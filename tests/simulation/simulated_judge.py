@@ -171,17 +171,24 @@ def _cap(simulation: Simulation) -> Iterator[str]:
 
 
 def _surprises(simulation: Simulation, run: int) -> float:
-    """What answers of a run cost above every price that was heard before they were asked for."""
+    """What requests of a run cost above every price that was heard before they were asked.
+
+    One whose answer was lost is a surprise only where no price at all had been heard.
+    """
     heard = [
         (asked.heard_at, asked.billed or 0.0)
         for asked in simulation.journal
         if asked.what == "call" and asked.heard_at is not None and asked.fault in _PRICED
     ]
-    return sum(
-        max(0.0, (asked.billed or 0.0) - max((cost for at, cost in heard if at <= asked.at), default=0.0))
-        for asked in _calls(simulation, run)
-        if asked.heard_at is not None and asked.fault in _PRICED
-    )
+    above = 0.0
+    for asked in _calls(simulation, run):
+        cost = asked.billed or 0.0
+        known = max((price for at, price in heard if at <= asked.at), default=0.0)
+        if asked.heard_at is not None and asked.fault in _PRICED:
+            above += max(0.0, cost - known)
+        elif not known:
+            above += min(cost, simulation.scenario.price)
+    return above
 
 
 def _waits(simulation: Simulation) -> Iterator[str]:
