@@ -38,6 +38,12 @@ class SlowLedger(Ledger):
         self._unwritten.append((statements, asked))
         return asked
 
+    def close(self) -> None:
+        """What was asked for is written, though the loop has ended before its time came."""
+        if self._unwritten:
+            self._written_at_last()
+        super().close()
+
     def _written_at_last(self) -> None:
         asked, self._unwritten = self._unwritten, []
         self._before()
