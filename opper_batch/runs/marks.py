@@ -5,8 +5,9 @@ It is kept in the run's own summary, so that it is written in one with the word 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -24,8 +25,13 @@ if TYPE_CHECKING:
     from opper_batch.runs.setting import Setting
 
 
-def since_rows(source: Source, pipeline: Pipeline, options: Options, *, ledger: Path, origin: str) -> Source:
-    """The rows of ``source`` to be taken: from the mark on, where the pipeline has ``source.since``."""
+def since_rows(
+    source: Source, pipeline: Pipeline, options: Options, *, ledger: Path, origin: str, looking: bool = False
+) -> Source:
+    """The rows of ``source`` to be taken: from the mark on, where the pipeline has ``source.since``.
+
+    When ``looking`` they are those that the last run took.
+    """
     column = pipeline.source.since
     if column is None:
         if options.since is not None:
@@ -35,7 +41,7 @@ def since_rows(source: Source, pipeline: Pipeline, options: Options, *, ledger: 
         return SinceRows(source, column, options.since)
     # A sink of the command line is written whole, and the mark is not about it.
     everything = options.all_rows or options.sink is not None
-    mark = None if everything else _mark(_place(pipeline, origin), ledger)
+    mark = None if everything else _mark(_place(pipeline, origin), ledger, "from" if looking else "to")
     return SinceRows(source, column, mark)
 
 
@@ -63,41 +69,59 @@ def about_since(setting: Setting, counts: Counts | None, options: Options) -> di
     rows = setting.since
     if rows is None:
         return None
+    place, kept = _place(setting.pipeline, setting.origin), rows.mark
+    if options.since is not None:  # it says which rows are taken, and not how far earlier runs came
+        kept = _of_kind(rows, _mark(place, setting.ledger_path, "to"))
+    partial = options.limit is not None or options.sink is not None or _leaves_out(rows, kept)
+    to = kept if partial or counts is None else _next(rows, kept, counts, options)
     return {
-        "place": _place(setting.pipeline, setting.origin),
+        "place": place,
         "column": rows.column,
         "from": rows.mark,
-        "to": _next(rows, counts, options) if counts else rows.mark,
-        "moves": options.limit is None and options.sink is None and bool(counts and not counts.held_back),
+        "to": to,
+        "moves": not partial and bool(counts and not counts.held_back),
         "of": rows.of,
         "nulls": rows.nulls,
         "future": rows.future,
-        "held": bool(counts and counts.held and options.retry_failed),
+        "held": bool(counts and counts.held and options.retry_failed and to == counts.held),
     }
 
 
-def _next(rows: SinceRows, counts: Counts, options: Options) -> str | None:
+def _of_kind(rows: SinceRows, mark: str | None) -> str | None:
+    """The mark, unless the column has become of another type since."""
+    with suppress(DefinitionError):
+        return mark and text_of(scalar_of(mark, rows.schema.field(rows.column).type))
+    return None
+
+
+def _leaves_out(rows: SinceRows, kept: str | None) -> bool:
+    """Whether rows between the mark and those that were taken would never be, if it moved."""
+    return kept is not None and rows.mark is not None and _less(rows, kept, rows.mark)
+
+
+def _next(rows: SinceRows, kept: str | None, counts: Counts, options: Options) -> str | None:
     """Never back, unless to a row without an answer that is to be asked again."""
-    if options.limit is not None or options.sink is not None:
-        return rows.mark
-    if counts.held is not None and options.retry_failed:
+    if rows.latest is None:
+        return kept
+    if counts.held is not None and options.retry_failed and not _less(rows, rows.latest, counts.held):
         return counts.held
-    if rows.latest is None or rows.mark is None:
-        return rows.latest or rows.mark
+    return kept if kept is not None and _less(rows, rows.latest, kept) else rows.latest
+
+
+def _less(rows: SinceRows, one: str, other: str) -> bool:
     kind = rows.schema.field(rows.column).type
-    further = pc.greater(scalar_of(rows.latest, kind), scalar_of(rows.mark, kind)).as_py()
-    return rows.latest if further else rows.mark
+    return bool(pc.less(scalar_of(one, kind), scalar_of(other, kind)).as_py())
 
 
-def _mark(place: str, ledger: Path) -> str | None:
-    """Where the last run that published from this source into this sink left it."""
+def _mark(place: str, ledger: Path, end: Literal["from", "to"]) -> str | None:
+    """Where the last run that published from this source into this sink took it up, or left it."""
     if not holds_something(ledger):
         return None
     with View(ledger) as view:
         for run in reversed(view.runs()):
             said = run.summary.get("since")
             if run.published and said and said["moves"] and said["place"] == place:
-                mark: str | None = said["to"]
+                mark: str | None = said[end]
                 return mark
     return None
 

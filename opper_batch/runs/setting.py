@@ -79,7 +79,7 @@ def resolve(pipeline: Pipeline, options: Options, *, looking: bool = False, writ
     path = ledger_path(pipeline.name, options)
     asked = latest_origin(path, options) if looking else origin(options)
     whole = opened_source(pipeline.source)
-    rows = since_rows(whole, pipeline, options, ledger=path, origin=asked)
+    rows = since_rows(whole, pipeline, options, ledger=path, origin=asked, looking=looking)
     source = rows if options.limit is None else FirstRows(rows, options.limit)
     checked = source.check()
     steps = prepare(pipeline, checked.schema, source=source.name, origin=asked)

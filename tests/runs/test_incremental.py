@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from program import Program
 
 import opper_batch as ob
-from opper_batch.runs import Options, execute
+from opper_batch.runs import Options, execute, failures
 from opper_batch.sandbox import Sandbox
 
 PIPELINE = """
@@ -108,6 +109,57 @@ def test_another_start_can_be_named_and_the_mark_never_goes_back(
     grow(5)
     assert night(nightly) == (0, 0, "9", "9")
     assert held() == 10
+
+
+def test_a_start_beyond_the_mark_leaves_it_for_the_rows_between(
+    nightly: str, gateway: Callable[..., Sandbox]
+) -> None:
+    gateway()
+    assert night(nightly, since="10000") == (0, 0, "10000", None), "no row is so late"
+    night(nightly)
+    grow(20)
+    assert night(nightly, since="15") == (5, 5, "15", "9")
+    assert night(nightly, since="10000")[2:] == ("10000", "9")
+    assert night(nightly) == (11, 5, "9", "19")
+    assert held() == 20
+    grow(22)
+    assert night(nightly, since="19") == (3, 2, "19", "21"), "nothing lies between"
+
+
+def test_a_named_start_leads_on_when_the_column_has_become_of_another_type(nightly: str) -> None:
+    night(nightly, sandbox=True)
+    rows = polars.DataFrame({"id": ["x"], "version": [dt.datetime(2026, 1, 1)], "text": ["x"]})
+    rows.write_parquet("rows.parquet")
+    Path("out.duckdb").unlink()
+    taken = night(nightly, sandbox=True, since="2025-01-01")
+    assert taken == (1, 1, "2025-01-01", "2026-01-01 00:00:00.000000")
+
+
+def test_a_row_of_the_future_that_failed_does_not_move_the_mark_there(nightly: str) -> None:
+    first, wrong = dt.datetime(2026, 1, 1), dt.datetime(2999, 1, 1)
+
+    def table(**versions: dt.datetime) -> None:
+        frame = {"id": list(versions), "version": list(versions.values()), "text": list(versions)}
+        polars.DataFrame(frame).write_parquet("rows.parquet")
+
+    with Sandbox(ob.Script(schema_breaking=1.0)) as broken:
+        table(late=wrong)
+        assert night(nightly, sandbox=broken)[2:] == (None, None)
+        table(now=first)
+        assert night(nightly, sandbox=True)[3] == "2026-01-01 00:00:00.000000"
+        table(now=first, late=wrong)
+        assert night(nightly, sandbox=broken)[3] == "2026-01-01 00:00:00.000000"
+    table(now=first, then=dt.datetime(2026, 1, 2), late=wrong)
+    assert night(nightly, sandbox=True)[0] == 3
+
+
+def test_who_looks_sees_the_rows_that_the_last_run_took(nightly: str) -> None:
+    with Sandbox(ob.Script(schema_breaking=1.0)) as broken:
+        assert night(nightly, sandbox=broken, retry_failed=False)[2:] == (None, "9")
+    assert len(list(failures(ob.load(nightly), Options(sandbox=True)))) == 10
+    exported = ob.export(nightly, sandbox=True).counts
+    assert exported
+    assert (exported.rows, exported.failed) == (10, 10)
 
 
 def test_a_table_or_gateway_of_its_own_has_a_mark_of_its_own(
