@@ -62,13 +62,14 @@ class _WhenLoaded:
     def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "polars":
             return None
-        sys.meta_path.remove(self)
         spec = PathFinder.find_spec(name, path, target)
         if spec is None or spec.loader is None:
             return None
         load = spec.loader.exec_module
 
         def load_and_register(module: ModuleType) -> None:
+            if self in sys.meta_path:  # not sooner: who asks for the spec may load it later, or never
+                sys.meta_path.remove(self)
             load(module)
             _register(module)
 

@@ -167,6 +167,7 @@ def test_the_namespace_maps_a_step_over_eager_and_lazy_frames(here: Path, gatewa
         "import polars, opper_batch",
         "import opper_batch, polars",
         "import opper_batch, polars.selectors, polars",
+        "import opper_batch, importlib.util; importlib.util.find_spec('polars'); import polars",
     ],
 )
 def test_the_namespace_is_there_in_either_order_and_nothing_is_loaded_for_it(imports: str) -> None:
