@@ -6,7 +6,7 @@ import asyncio
 import difflib
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from opper_batch.comparison import Comparison
 from opper_batch.errors import DefinitionError, OpperBatchError
+from opper_batch.ledger import Ledger
 from opper_batch.pipeline import Pipeline, load
 from opper_batch.report import Counts, Summary
 from opper_batch.runs import Options, Plan, Progress, ask_pilot, execute
@@ -24,6 +25,7 @@ from opper_batch.runs import plan as _plan
 from opper_batch.runs.places import output_schema
 from opper_batch.runs.publish import Projector
 from opper_batch.runs.setting import Setting
+from opper_batch.runs.world import REAL, World
 from opper_batch.shown import card
 from opper_batch.watching import watched
 
@@ -131,9 +133,14 @@ def run(
     raises (RunStopped, Refused, MachineError, KeyboardInterrupt) with all answers kept: run again to go on.
     In a notebook a line shows how far it is, unless ``progress`` is told instead.
     """
-    pipeline = _loaded(pipeline)
+    return _run(_loaded(pipeline), progress, REAL, sandbox=sandbox, **options)
+
+
+def _run(
+    pipeline: Pipeline, progress: Callable[[Progress], None] | None, world: World, **options: Any
+) -> Run:
     with watched(pipeline.name, progress) as told:
-        ended = execute(pipeline, _options(sandbox=sandbox, progress=told, **options))
+        ended = execute(pipeline, _options(progress=told, **options), world=world)
         if isinstance(ended.error, OpperBatchError | KeyboardInterrupt):
             raise ended.error.with_traceback(None)  # where in this package says nothing to who reads it
         if ended.error is not None:
@@ -155,9 +162,15 @@ async def run_async(
     pipeline = _loaded(pipeline)
     cancelled = threading.Event()
 
+    def opened(path: Path) -> Ledger:
+        """Tried again and again while another run holds it, where nobody is told of any progress."""
+        if cancelled.is_set():
+            raise KeyboardInterrupt
+        return REAL.ledger(path)
+
     def through() -> Run | None:
         try:
-            return run(pipeline, progress=tell, **options)
+            return _run(pipeline, tell, replace(REAL, ledger=opened), **options)
         except KeyboardInterrupt:
             if not cancelled.is_set():
                 raise

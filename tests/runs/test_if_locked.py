@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 from collections.abc import Iterator
@@ -90,6 +91,25 @@ def test_waiting_can_be_interrupted(tags: str, program: Program) -> None:
     waiting.send_signal(signal.SIGINT)
     assert waiting.wait(20) == 130
     waiting.communicate()
+
+
+@pytest.mark.usefixtures("other")
+def test_waiting_can_be_cancelled(tags: str) -> None:
+    async def cancelled() -> None:
+        waits, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def told(event: str, fields: dict[str, Any]) -> None:
+            if event == "waiting":
+                loop.call_soon_threadsafe(waits.set)
+
+        run = ob.run_async(tags, sandbox=True, if_locked="wait", deadline=20.0, events=told)
+        running = asyncio.create_task(run)
+        await waits.wait()
+        running.cancel()
+        await asyncio.wait([running], timeout=10)
+        assert running.cancelled()
+
+    asyncio.run(cancelled())
 
 
 def test_there_is_no_fourth_way(tags: str) -> None:
