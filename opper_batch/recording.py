@@ -1,7 +1,8 @@
 """What a run was answered, as a small text file; and a run that is answered from one.
 
 The file is JSON Lines, to be committed and read in a review: what each step's calls share once, then a line
-for each call with its row, its input and how it ended, the reply as it came. It never holds the key.
+for each call with its row, its input and how it ended, the reply as it came. It never holds the key, nor what
+headers of a model are.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from opper_batch.runs import Ended, Options
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import Setting, resolve
 from opper_batch.text import printable, shortened
+from opper_batch.withheld import without_secrets
 
 _FORMAT = 1
 _TOLD_ROWS = 5
@@ -227,6 +229,8 @@ def _differs(prompt: Prompt, row: int, sent: Mapping[str, Any], known: Sequence[
     nearest = max(same, key=lambda one: (len(_equal(one.input, sent)), one.row == row))
     if not _equal(nearest.input, sent):
         return "no recorded row is like it"
+    if nearest.input == sent:
+        return "a header of the model changed since it was recorded"
     return f"{_names(sent, nearest.input)} differs from the recorded row {nearest.row:,}"
 
 
@@ -240,8 +244,8 @@ def _names(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
 
 
 def _asked(sent: Mapping[str, Any]) -> dict[str, Any]:
-    """What is part of the question, as JSON would give it back; where it is traced is not."""
-    asked: dict[str, Any] = json.loads(json.dumps(dict(sent)))
+    """What is part of the question, as JSON would give it back; where it is traced is not, nor any secret."""
+    asked: dict[str, Any] = without_secrets(json.loads(json.dumps(dict(sent))))
     asked.pop("parent_span_id", None)
     return asked
 

@@ -16,7 +16,7 @@ import atexit
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,11 @@ from opper_batch import frames, runs
 from opper_batch.errors import DefinitionError
 from opper_batch.pipeline import Pipeline
 from opper_batch.recording import NotRecorded, Recording, replay
-from opper_batch.runs import Ended, Options
+from opper_batch.runs import Ended, Options, comparing, pilot
 
 __all__ = ["opper_recording", "recording", "replaying"]
+
+_HOMES = (runs, frames, comparing, pilot)
 
 
 @contextmanager
@@ -41,6 +43,7 @@ def recording(path: str | Path) -> Iterator[None]:
     real, kept = runs.execute, Recording()
 
     def execute(pipeline: Pipeline, options: Options, **how: Any) -> Ended:
+        _refuse_pilot(how)
         ended = real(pipeline, options, **how)
         if ended.error is None:
             kept.add(ended)
@@ -62,6 +65,7 @@ def replaying(path: str | Path) -> Iterator[None]:
     atexit.register(shutil.rmtree, state, ignore_errors=True)  # results may be looked at after the block
 
     def execute(pipeline: Pipeline, options: Options, **how: Any) -> Ended:
+        _refuse_pilot(how)
         try:
             return replay(pipeline, options, kept, state=state)
         except NotRecorded as error:
@@ -107,14 +111,23 @@ def _remedy(path: Path) -> str:
     return f"to record {path} anew, with OPPER_API_KEY set: pytest --opper-record and the test's name"
 
 
+def _refuse_pilot(how: Mapping[str, Any]) -> None:
+    """What a plan is told by is the ledger of real runs, which a replay has not."""
+    if how.get("pilot") is not None:
+        pytest.fail(
+            "a plan's pilot is neither recorded nor replayed: leave pilot out, or run with limit instead",
+            pytrace=False,
+        )
+
+
 @contextmanager
 def _in_place_of(execute: Callable[..., Ended]) -> Iterator[None]:
-    """For a while what runs pipelines, from notebooks and from the command line's own code."""
+    """For a while what runs pipelines: from notebooks, from the command line's own code, and in a diff."""
     before = runs.execute
-    for home in (runs, frames):
+    for home in _HOMES:
         setattr(home, "execute", execute)  # noqa: B010, a function is replaced knowingly
     try:
         yield
     finally:
-        for home in (runs, frames):
+        for home in _HOMES:
             setattr(home, "execute", before)  # noqa: B010

@@ -112,6 +112,45 @@ def test_other_faces_are_replayed_too(
     assert not Path("other").exists()
 
 
+def test_a_diff_is_recorded_and_replayed(
+    gateway: Callable[..., ob.Sandbox], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = gateway()
+    with recording("diff.jsonl"):
+        real = ob.diff(reviews(), reviews(instructions="Read it well."), sample=2)
+    asked = len(sandbox.journal.calls)
+    monkeypatch.delenv("OPPER_API_KEY")
+    with replaying("diff.jsonl"):
+        again = ob.diff(reviews(), reviews(instructions="Read it well."), sample=2)
+    assert (again.a.answers, again.b.answers) == (real.a.answers, real.b.answers)
+    assert len(sandbox.journal.calls) == asked > 0
+
+
+def test_a_pilot_is_refused_before_anything_is_asked(gateway: Callable[..., ob.Sandbox]) -> None:
+    sandbox = gateway()
+    with recording("empty.jsonl"):
+        pass
+    for within in (recording, replaying):
+        with within("empty.jsonl"), pytest.raises(pytest.fail.Exception, match="leave pilot out"):
+            ob.plan(reviews(), pilot=10)
+    assert not sandbox.journal.calls
+
+
+def test_headers_of_a_model_are_not_recorded_and_a_changed_one_is_told(here: Path) -> None:
+    def asking(secret: str) -> ob.Pipeline:
+        return reviews(model={"name": "openai/gpt-4o-mini", "extra_headers": {"x-secret": secret}})
+
+    with recording("x.jsonl"):
+        ob.run(asking("hunter2"), sandbox=True)
+    written = Path("x.jsonl").read_text()
+    assert "x-secret" in written
+    assert "hunter2" not in written
+    with replaying("x.jsonl"):
+        assert ob.run(asking("hunter2"), sandbox=True).counts.ok == 3
+    with replaying("x.jsonl"), pytest.raises(pytest.fail.Exception, match="a header of the model changed"):
+        ob.run(asking("hunter3"), sandbox=True)
+
+
 def test_a_row_that_differs_is_named_with_what_differs(recorded: tuple[Path, ob.Run]) -> None:
     said = failing(recorded[0], reviews(REVIEWS.with_columns(stars=polars.Series([1, 4, 5]))))
     assert "reviews, row 2 (id=8), step 'look': not recorded; 'stars' differs from the recorded row 2" in said

@@ -12,6 +12,7 @@ from opper_batch.report import Report, Summary
 from opper_batch.runs.options import Options
 from opper_batch.runs.state import elsewhere, ledger_path
 from opper_batch.text import shortened
+from opper_batch.withheld import without_secrets
 
 if TYPE_CHECKING:
     from opper_batch.report.profile import Profile
@@ -124,20 +125,7 @@ def _definition(setting: Setting) -> dict[str, Any]:
     return {
         "name": pipeline.name,
         "source": {"name": setting.source.name, **source},
-        "steps": _without_secrets(steps),
+        "steps": without_secrets(steps),
         "limits": pipeline.limits.model_dump(exclude_none=True),
         "sink": pipeline.sink.model_dump(exclude_none=True) if pipeline.sink else None,
     }
-
-
-def _without_secrets(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {
-            name: dict.fromkeys(inner, "(not told)")
-            if name.endswith("headers") and isinstance(inner, dict)
-            else _without_secrets(inner)
-            for name, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [_without_secrets(inner) for inner in value]
-    return value
