@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -19,13 +19,15 @@ import pyarrow as pa
 from opper_batch.errors import DefinitionError
 from opper_batch.pipeline import CheckSpec, Verdict
 from opper_batch.sinks.places import quoted
-from opper_batch.text import counted, printable, shortened
+from opper_batch.sources.places import first_line
+from opper_batch.text import counted
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _MEMORY = "1GB"  # what needs more goes to the disk
 _NUMBER = re.compile(r"U?(TINYINT|SMALLINT|INTEGER|BIGINT|HUGEINT)|FLOAT|DOUBLE|DECIMAL\(\d+,\s*\d+\)")
+_PLACE = "\n\nLINE"  # from here on DuckDB quotes the SQL; above may stand which columns it could mean
 
 
 def refuse_wrong(checks: Sequence[CheckSpec], schema: pa.Schema, *, folder: Path) -> None:
@@ -34,7 +36,7 @@ def refuse_wrong(checks: Sequence[CheckSpec], schema: pa.Schema, *, folder: Path
         return
     import duckdb
 
-    with _connected(schema.empty_table(), folder) as connection:
+    with _connected(schema.empty_table, folder) as connection:
         for check in checks:
             where = f"check {check.name!r}"
             for name in check.columns:
@@ -44,7 +46,7 @@ def refuse_wrong(checks: Sequence[CheckSpec], schema: pa.Schema, *, folder: Path
                 _refuse_form(connection, check)
                 cursor = connection.execute(*_question(check))
             except duckdb.Error as error:
-                raise DefinitionError(f"{where}: {_first_line(error)}") from None
+                raise DefinitionError(f"{where}: {first_line(error, end=_PLACE)}") from None
             _refuse_type(check, cursor.description or [])
 
 
@@ -52,12 +54,12 @@ def judge(checks: Sequence[CheckSpec], result: Path, *, folder: Path) -> tuple[V
     """What each check says of the result in the Arrow file ``result``; spills into ``folder``."""
     from pyarrow import dataset
 
-    with _connected(dataset.dataset(result, format="ipc"), folder) as connection:
+    with _connected(lambda: dataset.dataset(result, format="ipc"), folder) as connection:
         return tuple(_judged(connection, check) for check in checks)
 
 
 @contextmanager
-def _connected(result: Any, folder: Path) -> Iterator[DuckDBPyConnection]:
+def _connected(result: Callable[[], Any], folder: Path) -> Iterator[DuckDBPyConnection]:
     import duckdb
 
     config: dict[str, str | bool | int | float | list[str]] = {
@@ -69,7 +71,12 @@ def _connected(result: Any, folder: Path) -> Iterator[DuckDBPyConnection]:
     with duckdb.connect(":memory:", config=config) as connection:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET lock_configuration = true")
-        connection.register("result", result)
+        try:
+            connection.register("result", result())
+        except (duckdb.Error, pa.ArrowException) as error:
+            raise DefinitionError(
+                f"checks cannot look at this result: {first_line(error)}; cast the column in the source"
+            ) from None
         yield connection
 
 
@@ -79,7 +86,7 @@ def _judged(connection: DuckDBPyConnection, check: CheckSpec) -> Verdict:
     try:
         rows = connection.execute(*_question(check)).fetchmany(2)
     except duckdb.Error as error:  # of the rows: a text that is no number, for instance
-        return Verdict(check.name, False, f"cannot be evaluated: {_first_line(error)}")
+        return Verdict(check.name, False, f"cannot be evaluated: {first_line(error, end=_PLACE)}")
     if len(rows) != 1:
         return Verdict(check.name, False, f"gave {'several rows' if rows else 'no row'} instead of one value")
     (value,) = rows[0]
@@ -175,7 +182,3 @@ def _missing(check: CheckSpec, name: str, schema: pa.Schema) -> str:
     near = difflib.get_close_matches(name, schema.names, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(schema.names[:12])}"
     return f"the result has no column {name!r}; {hint}"
-
-
-def _first_line(error: Exception) -> str:
-    return shortened(printable(str(error).partition("\n\nLINE")[0]))

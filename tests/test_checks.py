@@ -120,3 +120,14 @@ def test_a_check_that_cannot_be_asked_is_refused_in_one_sentence(
         refuse_wrong([CheckSpec(name="x", **check)], RESULT.schema, folder=tmp_path)
     assert sentence in raised.value.message
     assert "\n" not in raised.value.message
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.float16(), pa.decimal256(50, 2), pa.dense_union([pa.field("a", pa.int64())])], ids=str
+)
+def test_a_column_that_duckdb_cannot_hold_is_refused_in_one_sentence(
+    tmp_path: Path, kind: pa.DataType
+) -> None:
+    check = CheckSpec(name="x", sql="SELECT count(*) > 0 FROM result")
+    with pytest.raises(DefinitionError, match=r"look at this result: .+; cast the column in the source"):
+        refuse_wrong([check], pa.schema([("id", pa.int64()), ("odd", kind)]), folder=tmp_path)

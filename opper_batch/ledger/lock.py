@@ -16,6 +16,9 @@ from typing import Any
 from opper_batch.errors import Locked, MachineError
 from opper_batch.text import printable
 
+_TRIES = 20
+_MOMENT_SECONDS = 0.005
+
 
 def lock_path(ledger: Path) -> Path:
     """The lock's file for a ledger's."""
@@ -36,7 +39,7 @@ class Lock:
         except OSError as error:
             raise _unlockable(path, error) from None
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _seize(self._file)
             self._begun = was_begun(path)
             self._sign(_myself())
         except OSError as error:
@@ -75,6 +78,18 @@ class Lock:
         text = json.dumps(said).encode() if said else b""
         os.pwrite(self._file, text, 0)
         os.ftruncate(self._file, len(text))
+
+
+def _seize(file: int) -> None:
+    """Lock it; BlockingIOError when a run holds it. Whoever asks ``is_held`` has it for a moment, too."""
+    for left in reversed(range(_TRIES)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not left:
+                raise
+            time.sleep(_MOMENT_SECONDS)
 
 
 def _myself() -> dict[str, Any]:

@@ -138,7 +138,7 @@ class Plots:
             axes.set_xlabel(axis)
             axes.xaxis.set_major_locator(_few(whole=whole, most=10 if single and len(bins) <= 10 else 5))
             if times:
-                axes.xaxis.set_major_formatter(lambda value, _: as_number(round(value), times=True)[:10])
+                axes.xaxis.set_major_formatter(lambda value, _: _day(value))
             else:
                 axes.xaxis.set_major_formatter(lambda value, _: as_number(value))
 
@@ -158,6 +158,14 @@ class Plots:
             nobody = {"Date": None, "Creator": None, "Format": None, "Type": None}
             figure.savefig(out, format="svg", transparent=True, metadata=nobody)
         return _inline(out.getvalue(), label, prefix=f"p{self._drawn}-")
+
+
+def _day(seconds: float) -> str:
+    """The date at a tick; ticks lie beyond the data too, where the calendar may have ended."""
+    try:
+        return as_number(round(seconds), times=True)[:10]
+    except OverflowError:
+        return ""
 
 
 def _few(*, whole: bool, most: int) -> Any:

@@ -22,7 +22,7 @@ def line_place(file: str, line: int, column: str | None = None) -> str:
     return where if column is None else f"{where}, column {quoted(column)}"
 
 
-def first_line(error: BaseException) -> str:
-    """What a library said, on one line and without its full stop."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return printable(shortened(lines[0])).rstrip(".")
+def first_line(error: BaseException, *, end: str = "\n") -> str:
+    """What a library said up to ``end``, on one line and without its full stop."""
+    said = str(error).strip().split(end)[0] or type(error).__name__
+    return printable(shortened(said)).rstrip(".")

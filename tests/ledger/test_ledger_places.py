@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -83,6 +85,18 @@ def test_a_lock_file_that_says_nothing_does_not_hide_that_it_is_held(tmp_path: P
     lock.release()
     Lock(path).release()
     assert path.read_text() == ""
+
+
+def test_who_only_looks_whether_it_is_held_is_no_other_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "x.lock"
+    Lock(path).release()
+    looking = os.open(path, os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)  # as is_held does for a moment, which is over at the first try
+    monkeypatch.setattr(time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+    Lock(path).release()
+    os.close(looking)
 
 
 # Readers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import re
 import shutil
@@ -18,6 +19,7 @@ from opper_batch.report import Report
 from opper_batch.report.markup import Markup, element
 
 pytest.importorskip("matplotlib", reason="the page's plots need the extra report")
+from opper_batch.report.figures import Plots
 from opper_batch.report.page import page
 
 HOSTILE = (
@@ -172,3 +174,10 @@ def _browsed(file: Path) -> tuple[str, str, str]:
     )
     events = re.findall(r'"url":("(?:[^"\\]|\\.)*")', log.read_text())
     return ended.stdout, ended.stderr, " ".join(json.loads(event) for event in events)
+
+
+@pytest.mark.parametrize("moment", [dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31)], ids=str)
+def test_a_date_at_the_calendars_end_is_drawn_though_ticks_lie_beyond(moment: dt.datetime) -> None:
+    seconds = (moment - dt.datetime(1970, 1, 1)).total_seconds()
+    histogram = {"width": 86_400.0 * 365, "bins": [[seconds, 1]]}
+    assert "<svg" in Plots().column(histogram, "due", times=True)
