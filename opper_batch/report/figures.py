@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 from opper_batch.errors import DefinitionError
 from opper_batch.report.histogram import in_bins
 from opper_batch.report.markup import Markup
-from opper_batch.report.summary import as_number
+from opper_batch.report.words import as_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,7 +12,8 @@ from typing import Any
 from opper_batch.report.figures import Plots
 from opper_batch.report.markup import Markup, element, together
 from opper_batch.report.page_columns import columns_section
-from opper_batch.report.summary import Report, doubt_text, duration, money, percent
+from opper_batch.report.summary import Report, doubt_text
+from opper_batch.report.words import duration, money, percent
 
 _ROW_HEADS = ("row", "step", "model", "took", "cost", "tokens in", "out", "trace")
 

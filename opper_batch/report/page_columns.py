@@ -6,7 +6,7 @@ from typing import Any
 
 from opper_batch.report.figures import Plots
 from opper_batch.report.markup import Markup, element, together
-from opper_batch.report.summary import percent, spread
+from opper_batch.report.words import percent, spread
 
 _SHOWN_VALUES = 12
 _FEW_VALUES = 60
