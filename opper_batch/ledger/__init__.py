@@ -6,7 +6,7 @@
 from opper_batch.ledger.faults import holds_something
 from opper_batch.ledger.findings import findings, kept_report, report_before
 from opper_batch.ledger.journal import Journal
-from opper_batch.ledger.sampling import Paid, prices, sample
+from opper_batch.ledger.sampling import Paid, paid, prices, sample
 from opper_batch.ledger.view import Known, RunRecord, Totals, View
 from opper_batch.ledger.writer import Ledger
 
@@ -21,6 +21,7 @@ __all__ = [
     "findings",
     "holds_something",
     "kept_report",
+    "paid",
     "prices",
     "report_before",
     "sample",

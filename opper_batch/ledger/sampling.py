@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from opper_batch.ledger.view import View
@@ -12,7 +13,8 @@ _SAMPLED = "SELECT DISTINCT key FROM outcomes WHERE id IN ({marks}) AND template
 _MOST_LOOKED_AT = 50_000
 _RECENT = 20_000
 _PAID = """
-    SELECT key, CASE WHEN count(cost) = count(*) THEN sum(cost) END, max(CASE WHEN ok THEN latency_ms END)
+    SELECT key, CASE WHEN count(cost) = count(*) THEN sum(cost) END, max(CASE WHEN ok THEN latency_ms END),
+           coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0)
     FROM outcomes WHERE key IN ({marks}) AND attempts > 0 GROUP BY key, run ORDER BY key, run"""
 _PRICED = """
     SELECT model, sum(cost), sum(input_tokens), sum(output_tokens)
@@ -21,11 +23,13 @@ _PRICED = """
 
 
 class Paid(NamedTuple):
-    """What a call came to: USD, None when nobody said; milliseconds, None when no answer fits."""
+    """What a call came to: USD, None when nobody said; milliseconds, None when no answer fits; tokens."""
 
     key: bytes
     cost: float | None
     latency_ms: int | None
+    input_tokens: int
+    output_tokens: int
 
 
 def sample(view: View, template: int, most: int) -> list[Paid]:
@@ -36,7 +40,12 @@ def sample(view: View, template: int, most: int) -> list[Paid]:
     recent = range(max(1, latest - _RECENT), latest + 1) if len(looked_at) == _MOST_LOOKED_AT else ()
     keys = [row[0] for row in view.select(_SAMPLED % template, sorted({*looked_at, *recent}))]
     chosen = [keys[place - 1] for place in _evenly(len(keys), most)]
-    return list({row[0]: Paid._make(row) for row in view.select(_PAID, chosen)}.values())
+    return paid(view, chosen)
+
+
+def paid(view: View, keys: Sequence[bytes]) -> list[Paid]:
+    """What each of the calls came to in the last run that asked it."""
+    return list({row[0]: Paid._make(row) for row in view.select(_PAID, keys)}.values())
 
 
 def _evenly(latest: int, most: int) -> list[int]:

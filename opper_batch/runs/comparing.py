@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from opper_batch.comparison import Answered, Comparison, Side
 from opper_batch.errors import DefinitionError
+from opper_batch.ledger import paid
 from opper_batch.pipeline import Pipeline, SourceSpec
 from opper_batch.runs.execution import Ended, execute
 from opper_batch.runs.marks import since_rows
@@ -110,19 +111,19 @@ def _side(pipeline: Pipeline, table: pa.Table, options: Options, name: str) -> S
 def _answers(ended: Ended, columns: Sequence[str]) -> tuple[list[Answered], dict[str, Any]]:
     """Each row's columns, and the sums over its answers; an answer that rows share counts once."""
     answers: list[Answered] = []
-    known = {}
+    known: set[bytes] = set()
     with ended.setting.view() as view:
         for projected in ended.setting.projected(ended.setting.steps, view):
             values = projected.batch.select(list(columns)).to_pylist()
             for row, found in zip(values, zip(*projected.answers.values(), strict=True), strict=True):
                 wrong = next((answer for answer in found if answer.status != "ok"), None)
                 answers.append(Answered(None, wrong.error) if wrong else Answered(row))
-                known.update({answer.known.id: answer.known for answer in found if answer.known})
-    counted = list(known.values())
+                known.update(answer.known.key for answer in found if answer.known)
+        counted = paid(view, list(known))  # a row that was refreshed was paid before, too
     return answers, {
         "cost": sum(one.cost or 0.0 for one in counted),
         "unpriced": sum(one.cost is None for one in counted),
-        "input_tokens": sum(one.input_tokens or 0 for one in counted),
-        "output_tokens": sum(one.output_tokens or 0 for one in counted),
-        "latencies": [one.latency_ms for one in counted if one.ok and one.latency_ms is not None],
+        "input_tokens": sum(one.input_tokens for one in counted),
+        "output_tokens": sum(one.output_tokens for one in counted),
+        "latencies": [one.latency_ms for one in counted if one.latency_ms is not None],
     }

@@ -122,3 +122,15 @@ def test_what_is_looked_at_afterwards_is_the_last_run_of_the_pipeline_itself(gat
     other.stop()
     told = export(old, Options(limit=20))
     assert (told.counts.ok, told.run_id) == (20, 1)
+
+
+@pytest.mark.usefixtures("rows")
+def test_what_was_refreshed_counts_as_it_was_paid_last(gateway: Gateways) -> None:
+    gateway()
+    old, new = pipeline("old", "One."), pipeline("new", "Two.")
+    execute(old, Options(limit=20))
+    once = diff(old, new, Options(limit=20)).a
+    execute(old, Options(limit=20, refresh=True))
+    twice = diff(old, new, Options(limit=20)).a
+    assert twice.cost == pytest.approx(once.cost, rel=0.2)
+    assert twice.input_tokens == once.input_tokens
