@@ -56,31 +56,35 @@ def main() -> NoReturn:
     try:
         code = commands.main(standalone_mode=False)
     except click.ClickException as error:
-        code = _said(error.exit_code, error.format_message())
+        code = _said(error.exit_code, error.format_message(), error)
     except OpperBatchError as error:
         code = _said(error.exit_code, error.message, error)
     except (KeyboardInterrupt, click.Abort) as error:
         # click turns an interrupt into an Abort, whose context still is the interrupt.
-        code = _said(getattr(error.__context__ or error, "exit_code", 130), "interrupted")
+        cause = error.__context__ if isinstance(error, click.Abort) and error.__context__ else error
+        code = _said(getattr(cause, "exit_code", 130), "interrupted", cause)
     except OSError as error:
-        code = _said(MachineError.exit_code, f"{error.filename or 'this machine'}: {error.strerror or error}")
+        message = f"{error.filename or 'this machine'}: {error.strerror or error}"
+        code = _said(MachineError.exit_code, message, error)
     _leave(code if isinstance(code, int) else 0)
 
 
-def _said(code: int, message: str, error: OpperBatchError | None = None) -> int:
+def _said(code: int, message: str, error: BaseException) -> int:
     """The one sentence, and, where it was asked for, the object that says how it ended."""
     line = f"opper-batch: {printable(message)}"
     if "run" in sys.argv[1:] and re.search(r" --log-format[ =]json\b", " ".join(sys.argv)):
         from opper_batch.cli.events import event_line, stop_fields
 
-        why = stop_fields(error) if error else {"error": "UsageError", "reason": message}
+        usage = {"error": "UsageError", "reason": message}
+        why = usage if isinstance(error, click.ClickException) else stop_fields(error)
         line = event_line("finished", None, None, {"exit": code, **why})
-    with suppress(BrokenPipeError):  # whoever read our output has gone; the exit code still tells
+    with suppress(OSError):  # whoever read our output has gone, or a disk is full; the exit code still tells
         click.echo(line, err=True)
     if "--json" in sys.argv[1:] and "run" in sys.argv[1:]:
         from opper_batch.report import Summary
 
-        click.echo(json.dumps(Summary(run_id=0, pipeline="", exit=code, stopped=message).as_json()))
+        with suppress(OSError):
+            click.echo(json.dumps(Summary(run_id=0, pipeline="", exit=code, stopped=message).as_json()))
     return code
 
 
@@ -88,8 +92,8 @@ def _leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
-            # Whoever read our output has gone; Python shall not complain of it at exit.
+        except OSError:
+            # Whoever read our output has gone, or a disk is full; Python shall not complain of it at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
     # Everything is written and closed. To take every object of the libraries apart first takes Python a
     # quarter of a second that each command would wait for.

@@ -86,7 +86,8 @@ def event_line(event: str, pipeline: str | None, run: int | None, fields: Mappin
 def stop_fields(error: BaseException) -> dict[str, str]:
     """Why a run stopped: our own words up to where they begin to quote."""
     if not isinstance(error, OpperBatchError):
-        return {"error": type(error).__name__, "reason": "interrupted"}
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else "unexpected"
+        return {"error": type(error).__name__, "reason": reason}
     quotes = r": | \(" if isinstance(error, SourceError | SinkError) or error.exit_code in (3, 4) else r"\Z"
     return {"error": type(error).__name__, "reason": re.split(quotes, error.message)[0]}
 

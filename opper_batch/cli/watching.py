@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from opper_batch.text import printable
@@ -20,7 +20,7 @@ def watched(look: Callable[[], Sequence[Status]]) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    with suppress(KeyboardInterrupt), Live(auto_refresh=False) as shown:
+    with _until_ctrl_c(), Live(auto_refresh=False) as shown:
         while True:
             found = look()
             text = "\n".join(printable(str(entry)) for entry in found) or "no pipeline has run here yet"
@@ -28,3 +28,13 @@ def watched(look: Callable[[], Sequence[Status]]) -> None:
             if not any(entry.running for entry in found):
                 return
             time.sleep(_EVERY_SECONDS)
+
+
+@contextmanager
+def _until_ctrl_c() -> Iterator[None]:
+    """Ctrl-C is the usual way out; the other signals, which are interrupts too, end the program."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if type(error) is not KeyboardInterrupt:
+            raise

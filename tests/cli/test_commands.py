@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import polars
 import pytest
-from program import KEY, Program
+from program import KEY, PROGRAM, Program
 
 from opper_batch.sandbox import Sandbox, Script
 
@@ -345,3 +346,11 @@ def test_gateway_text_cannot_act_on_a_terminal_or_a_spreadsheet(here: Path, prog
     assert "'=1+1|cmd" in said
     assert "\x1b" not in said
     assert len(said.splitlines()) == 3
+
+
+@pytest.mark.parametrize("stream", [">", "2>", ">&"])
+def test_where_nothing_can_be_written_the_exit_code_still_tells(here: Path, stream: str) -> None:
+    command = f"{PROGRAM} run nowhere.toml --json {stream}/dev/full"
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 from program import Program
 from raw_gateway import Asked, Said, raw_gateway
 
-from opper_batch.cli.events import JsonLog
+from opper_batch.cli.events import JsonLog, stop_fields
+from opper_batch.cli.signals import Terminated
+from opper_batch.ledger import Ledger
 from opper_batch.runs import Progress
 from opper_batch.sandbox import Sandbox
 
@@ -122,3 +125,23 @@ def test_states_are_told_when_they_change_and_progress_every_ten_seconds(
     assert at(12.5, throttled=5) == ["outage_ended", "throttled"]
     assert at(13, throttled=5, held=True) == ["paused"]
     assert at(14, throttled=5) == ["resumed"]
+
+
+def test_a_signal_while_another_run_is_waited_for_is_told_as_what_it_is(tags: str, program: Program) -> None:
+    with Ledger(Path(".opper_batch/tags.sandbox.ledger")):
+        running = program.start("run", tags, "--sandbox", "--if-locked", "wait", "--log-format", "json")
+        assert running.stderr
+        assert json.loads(running.stderr.readline())["event"] == "waiting"
+        running.send_signal(signal.SIGTERM)
+        _, err = running.communicate(timeout=30)
+    said = json.loads(err.splitlines()[-1])
+    assert (running.returncode, said["exit"]) == (143, 143)
+    assert (said["error"], said["reason"]) == ("Terminated", "interrupted")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(KeyboardInterrupt(), "interrupted"), (Terminated(), "interrupted"), (OSError(28, "x"), "unexpected")],
+)
+def test_only_an_interrupt_is_called_one(error: BaseException, reason: str) -> None:
+    assert stop_fields(error) == {"error": type(error).__name__, "reason": reason}
