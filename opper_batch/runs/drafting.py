@@ -142,7 +142,7 @@ def _name(table: str) -> str:
 
 
 def _free(name: str, taken: Sequence[str]) -> str:
-    """The name, or with as many underscores after it as it takes to be nobody else's."""
+    """The name, or with ``_new`` after it as often as it takes to be nobody else's."""
     while name.lower() in {each.lower() for each in taken}:
         name += "_new"
     return name
