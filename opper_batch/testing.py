@@ -123,11 +123,7 @@ def _refuse_pilot(how: Mapping[str, Any]) -> None:
 @contextmanager
 def _in_place_of(execute: Callable[..., Ended]) -> Iterator[None]:
     """For a while what runs pipelines: from notebooks, from the command line's own code, and in a diff."""
-    before = runs.execute
-    for home in _HOMES:
-        setattr(home, "execute", execute)  # noqa: B010, a function is replaced knowingly
-    try:
-        yield
-    finally:
+    with pytest.MonkeyPatch.context() as patch:
         for home in _HOMES:
-            setattr(home, "execute", before)  # noqa: B010
+            patch.setattr(home, "execute", execute)
+        yield

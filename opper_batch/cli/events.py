@@ -22,13 +22,12 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from opper_batch.errors import OpperBatchError, SinkError, SourceError
-from opper_batch.text import printable
+from opper_batch.text import iso_time, printable
 
 _EVERY_SECONDS = 10.0
 _UNLOGGED = ("run_id", "pipeline", "stopped", "failures", "since")
@@ -78,9 +77,8 @@ class JsonLog:
 
 def event_line(event: str, pipeline: str | None, run: int | None, fields: Mapping[str, Any]) -> str:
     """One event as one line of JSON."""
-    moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     others = {name: value for name, value in fields.items() if name != "run_id"}
-    return json.dumps({"time": moment, "event": event, "pipeline": pipeline, "run_id": run, **others})
+    return json.dumps({"time": iso_time(), "event": event, "pipeline": pipeline, "run_id": run, **others})
 
 
 def stop_fields(error: BaseException) -> dict[str, str]:

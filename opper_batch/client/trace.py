@@ -16,7 +16,6 @@ import re
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
 from opper_batch.client.exchange import exchange
@@ -24,6 +23,7 @@ from opper_batch.client.gateway import Gateway
 from opper_batch.client.network import network
 from opper_batch.client.transport import Request, Transport
 from opper_batch.protocol import END, canonical, decode_object
+from opper_batch.text import iso_time
 
 _PATH = "/v3/spans"
 _CALLS = 1_000
@@ -107,7 +107,7 @@ class Trace:
             await self._change(transport, before, {})
 
     async def _open(self, transport: Transport, fields: Mapping[str, Any]) -> None:
-        asked = {"name": self._name, "type": "batch", "start_time": _now(), **fields}
+        asked = {"name": self._name, "type": "batch", "start_time": iso_time(), **fields}
         data = (await self._sent(transport, "POST", _PATH, asked)).get("data")
         found = [data.get(name) for name in ("id", "trace_id")] if isinstance(data, dict) else []
         if not found or not all(isinstance(name, str) and _ID.fullmatch(name) for name in found):
@@ -128,7 +128,7 @@ class Trace:
             await transport.close()
 
     async def _change(self, transport: Transport, span_id: str | None, fields: Mapping[str, Any]) -> None:
-        await self._sent(transport, "PATCH", f"{_PATH}/{span_id}", {**fields, "end_time": _now()})
+        await self._sent(transport, "PATCH", f"{_PATH}/{span_id}", {**fields, "end_time": iso_time()})
 
     async def _sent(
         self, transport: Transport, method: str, path: str, fields: Mapping[str, Any]
@@ -142,7 +142,3 @@ class Trace:
                 response = await exchange(self._gateway, transport, request)
             return decode_object(response.status, response.headers, response.body)
         return {}
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -8,17 +8,16 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from opper_batch.runs import wishes
+from opper_batch.runs.recent import Recent
 
 _LOOK_SECONDS = 0.15
 _TELL_SECONDS = 1.0
-_RECENT_SECONDS = 15.0
 _MOST_ANSWERS = 16
 
 
@@ -28,28 +27,6 @@ class Reading(NamedTuple):
     step: str
     answered: int
     rows: int
-
-
-class Recent:
-    """Calls and rows a second over the last fifteen seconds of a step; 0 while that is not known."""
-
-    def __init__(self) -> None:
-        self._readings: deque[tuple[float, Reading]] = deque()
-
-    def after(self, now: float, reading: Reading) -> tuple[float, float]:
-        readings = self._readings
-        if readings and readings[-1][1].step != reading.step:
-            readings.clear()
-        readings.append((now, reading))
-        while now - readings[0][0] > _RECENT_SECONDS:
-            readings.popleft()
-        seconds, first = now - readings[0][0], readings[0][1]
-        if seconds <= 0:
-            return 0.0, 0.0
-        return (
-            max(0.0, (reading.answered - first.answered) / seconds),
-            max(0.0, (reading.rows - first.rows) / seconds),
-        )
 
 
 class Listening:
@@ -70,7 +47,7 @@ class Listening:
         self._heed = heed
         self._press = press
         self._standing = standing
-        self._recent = Recent()
+        self._recent, self._step = Recent(), ""
         self._answers: dict[str, str] = {}
         self._read = 0
         self._over = threading.Event()
@@ -109,9 +86,10 @@ class Listening:
 
     def _tell(self) -> None:
         said, reading = self._standing()
-        if said.get("paused"):
-            self._recent = Recent()  # what did not happen meanwhile says nothing of what will
-        calls, rows = self._recent.after(time.monotonic(), reading)
+        if said.get("paused") or reading.step != self._step:
+            self._recent.anew()  # what did not happen in a pause says nothing of what will
+        self._step = reading.step
+        calls, rows = self._recent.after(time.monotonic(), reading.answered, reading.rows)
         wishes.tell(
             self._ledger,
             {

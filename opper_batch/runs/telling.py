@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from opper_batch.report import duration, money
 from opper_batch.runs.options import Progress
-
-_RECENT_SECONDS = 15.0
+from opper_batch.runs.recent import Recent
 
 
 class Rate:
     """Rows a second of late: rows that need no call pass at once and would flatter what is to come."""
 
     def __init__(self) -> None:
-        self._recent: deque[tuple[float, int]] = deque()
+        self._recent = Recent()
+        self._seconds = 0.0
 
     def after(self, progress: Progress) -> float:
         """The rate with what ``progress`` says, over the last fifteen seconds; 0 while it is not known."""
-        recent = self._recent
-        if recent and recent[-1][0] > progress.seconds:  # another step has begun
-            recent.clear()
-        recent.append((progress.seconds, progress.rows))
-        while progress.seconds - recent[0][0] > _RECENT_SECONDS:
-            recent.popleft()
-        seconds, rows = (last - first for first, last in zip(recent[0], recent[-1], strict=True))
-        return max(0.0, rows / seconds) if seconds > 0 else 0.0
+        if progress.seconds < self._seconds:  # another step has begun
+            self._recent.anew()
+        self._seconds = progress.seconds
+        return self._recent.after(progress.seconds, progress.rows)[0]
 
 
 def line(progress: Progress, rate: float) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from opper_batch.sandbox.questions import Question
 from opper_batch.sandbox.refusals import Refusal, compact
-from opper_batch.sandbox.spans import iso_time
+from opper_batch.text import iso_time
 
 
 @dataclass(slots=True)

@@ -9,11 +9,12 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from opper_batch.sandbox.catalog import whole_number
 from opper_batch.sandbox.refusals import Refusal
+from opper_batch.text import iso_time
 
 _KEPT = 10_000  # traces; the oldest go first
 _LARGEST_PAGE = 100
@@ -141,12 +142,6 @@ class Spans:
     def _new_id(self) -> str:
         self._created += 1
         return _uuid(hashlib.blake2b(b"span %d" % self._created, digest_size=16).digest())
-
-
-def iso_time(at: float | None = None) -> str:
-    """``at`` (seconds since 1970; now by default) as RFC 3339 in UTC."""
-    moment = datetime.now(UTC) if at is None else datetime.fromtimestamp(at, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _uuid(digest: bytes) -> str:
