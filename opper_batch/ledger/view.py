@@ -151,6 +151,12 @@ class RunRecord:
     options: dict[str, Any]
     summary: dict[str, Any]
 
+    @property
+    def kind(self) -> str:
+        """``run``, or ``pilot`` or ``sample`` (of a diff): these ask some of the rows and keep no summary."""
+        unsaid = "sample" if self.ended and not self.summary else "run"
+        return str(self.options.get("kind", unsaid))
+
 
 class View:
     """A read-only connection; look-ups take any number of keys and answer for those that are there."""

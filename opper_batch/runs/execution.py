@@ -83,7 +83,8 @@ def execute(
         if options.yes_up_to is not None:
             refuse_above(options.yes_up_to, planned(setting, options))
         view = stack.enter_context(ledger.view())
-        ledger.begin(origin=setting.origin, options=options.said())
+        kind = {"kind": "sample" if sample else "pilot"} if sample or pilot is not None else {}
+        ledger.begin(origin=setting.origin, options={**options.said(), **kind})
         steps = [step.name for step in setting.steps]
         options.tell("started", run_id=ledger.run, rows=setting.checked.rows, steps=steps)
         commons = stack.enter_context(_commons(target, options))

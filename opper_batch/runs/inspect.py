@@ -11,9 +11,9 @@ from opper_batch.errors import DefinitionError
 from opper_batch.pipeline import Pipeline
 from opper_batch.report import Summary
 from opper_batch.runs.options import Options
-from opper_batch.runs.places import latest_run
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import resolve
+from opper_batch.runs.state import latest_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
             raise DefinitionError(
                 f"nothing is known of {setting.source.name} yet, so nothing is written; run first"
             )
-        latest = latest_run(view)
+        latest = latest_run(view.runs())
         assert latest is not None
         run, spans = latest.id, {name: latest.summary.get(name) for name in ("span_id", "trace_id")}
         about = {"run": str(run), **{name: found for name, found in spans.items() if found}}

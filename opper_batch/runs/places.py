@@ -9,9 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from opper_batch.client.gateway import PRODUCTION, SANDBOX_ORIGIN, Gateway
-from opper_batch.ledger import RunRecord, View
+from opper_batch.ledger import View
 from opper_batch.pipeline import METADATA, Pipeline
 from opper_batch.runs.options import Options
+from opper_batch.runs.state import latest_run
 from opper_batch.sinks import (
     Sink,
     open_sink,
@@ -56,16 +57,9 @@ def latest_origin(path: Path, options: Options) -> str:
     """The gateway whose answers are looked at: the one named, or that of the latest run."""
     if options.base_url is None and path.exists():
         with View(path) as view:
-            if run := latest_run(view):
+            if run := latest_run(view.runs()):
                 return run.origin
     return origin(options)
-
-
-def latest_run(view: View) -> RunRecord | None:
-    """The latest run of the pipeline itself: a pilot or a sample, which ends without a summary, is none."""
-    runs = view.runs()
-    own = (run for run in reversed(runs) if run.summary or run.ended is None)
-    return next(own, runs[-1] if runs else None)
 
 
 def output_schema(schema: pa.Schema, pipeline: Pipeline) -> pa.Schema:

@@ -16,8 +16,8 @@ from opper_batch.ledger import RunRecord, Totals, View
 from opper_batch.report import duration, money, totals_text
 from opper_batch.runs import wishes
 from opper_batch.runs.options import Options
-from opper_batch.runs.state import elsewhere, ledger_path, state_dir
-from opper_batch.text import shortened
+from opper_batch.runs.state import elsewhere, latest_run, ledger_path, state_dir
+from opper_batch.text import counted, shortened
 
 _SHOWN = 5  # of the oldest calls and of the last errors
 
@@ -48,9 +48,9 @@ class Status:
             if not self.running:
                 return "was killed; run again to go on"
             return "paused" if self.live.get("paused") else "running"
-        return {0: "done", 1: "done, with failed rows or checks"}.get(
-            self.run.exit_code or 0, f"stopped (exit {self.run.exit_code})"
-        )
+        if self.run.exit_code == 1 and not self.run.summary.get("stopped"):
+            return f"done, {self._amiss()}"
+        return f"stopped (exit {self.run.exit_code})" if self.run.exit_code else "done"
 
     @property
     def left(self) -> int:
@@ -94,6 +94,7 @@ class Status:
             "pipeline": self.pipeline,
             "sandbox": self.sandbox,
             "run_id": self.run.id,
+            "kind": self.run.kind,
             "state": self.state,
             "started": self.run.started,
             "ended": self.run.ended,
@@ -116,10 +117,21 @@ class Status:
     def __str__(self) -> str:
         return "\n".join(self._lines())
 
+    def _amiss(self) -> str:
+        """Why a run that came to its end has exit code 1."""
+        said = self.run.summary
+        if not all(check["ok"] for check in said.get("checks", ())):
+            return "held back by its checks"
+        failed, kept = said.get("failed") or 0, said.get("kept") or 0
+        parts = [f"{counted(failed, 'row')} failed"] if failed or not kept else []
+        parts += [f"{counted(kept, 'call')} failed where an older answer stands"] if kept else []
+        return ", ".join(parts)
+
     def _lines(self) -> list[str]:
         place = " (sandbox)" if self.sandbox else ""
         now = " now" if self.live else ""
-        head = f"run {self.run.id} {self.state}, {duration(self.seconds)}, {self.rate:,.1f} calls/s{now}"
+        run = f"run {self.run.id}" + ("" if self.run.kind == "run" else f", a {self.run.kind},")
+        head = f"{run} {self.state}, {duration(self.seconds)}, {self.rate:,.1f} calls/s{now}"
         rows = f"{self.run.done:,} of {self.run.rows:,} done, {self.left:,} left, at step {self.run.step}"
         lines = [
             f"{self.pipeline}{place}: {head}",
@@ -171,7 +183,7 @@ class Status:
 
 
 def status(pipeline: str, options: Options) -> Status:
-    """How the pipeline's latest run stands."""
+    """How the pipeline's latest run stands; a pilot or a sample, for as long as it goes on."""
     path = ledger_path(pipeline, options)
     if not path.exists():
         where = f"({path} is not there){elsewhere(pipeline, options)}"
@@ -195,7 +207,9 @@ def _status(path: Path, view: View) -> Status:
     runs = view.runs()
     if not runs:
         raise MachineError(f"ledger {path} holds no run; run the pipeline again")
-    run, running = runs[-1], view.is_running()
+    running = view.is_running()
+    under_way = running and runs[-1].ended is None
+    run = runs[-1] if under_way else latest_run(runs) or runs[-1]
     totals = view.totals(run=run.id)
     return Status(
         pipeline=path.name.split(".")[0],

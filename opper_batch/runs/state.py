@@ -1,11 +1,13 @@
-"""Where a pipeline's state lies. Imported by those who only look, so it needs next to nothing."""
+"""Where a pipeline's state lies, and its latest run in it. For those who only look: needs next to nothing."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from opper_batch.ledger import RunRecord
 from opper_batch.runs.options import Options
 
 
@@ -18,6 +20,12 @@ def ledger_path(pipeline: str, options: Options) -> Path:
     """A ledger for each pipeline's name, and one of its own for what the sandbox answers."""
     suffix = ".sandbox.ledger" if options.sandbox else ".ledger"
     return state_dir(options) / (pipeline + suffix)
+
+
+def latest_run(runs: Sequence[RunRecord]) -> RunRecord | None:
+    """The latest run of the pipeline itself; a pilot or a sample only where there is no other."""
+    own = (run for run in reversed(runs) if run.kind == "run")
+    return next(own, runs[-1] if runs else None)
 
 
 def elsewhere(pipeline: str, options: Options) -> str:
