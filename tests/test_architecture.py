@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "opper_batch"
 
 FLOORS = [
-    {"errors", "text", "withheld"},
+    {"errors", "grace", "text", "withheld"},
     {"shown", "records", "columns", "inputs", "pace", "budget", "seen", "forecast", "lint"},
     {"protocol", "sources", "sinks", "ledger", "pipeline", "quotas"},
     {"client", "calls", "checks", "report", "sandbox"},

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from opper_batch.cli.options import json_option, load, place_options
+from opper_batch.cli.options import (
+    concurrency_option,
+    json_option,
+    load,
+    max_cost_option,
+    place_options,
+    rpm_option,
+)
 
 
 @click.command()
@@ -22,14 +29,12 @@ from opper_batch.cli.options import json_option, load, place_options
     help="So many rows, chosen evenly over the source.",
 )
 @place_options
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most.")
-@click.option(
-    "--rpm", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Requests per minute at most."
-)
-@click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help="For each of the two.")
+@concurrency_option
+@rpm_option
+@max_cost_option("For each of the two.")
 @json_option
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing of how far it is.")
-def diff(a: str, b: str, sample: int, rpm: float | None, as_json: bool, quiet: bool, **options: Any) -> None:
+def diff(a: str, b: str, sample: int, as_json: bool, quiet: bool, **options: Any) -> None:
     """Ask two pipelines of the same rows, and show where their answers differ and what they cost.
 
     What is known is not called again; what is missing is called, and kept.
@@ -40,6 +45,6 @@ def diff(a: str, b: str, sample: int, rpm: float | None, as_json: bool, quiet: b
 
     first, second = load(a), load(b)
     with shown_progress("diff", quiet=quiet) as progress:
-        asked = Options(requests_per_minute=rpm, progress=progress, **options)
+        asked = Options(progress=progress, **options)
         found = compared(first, second, asked, sample=sample, names=(a, b))
     click.echo(json.dumps(found.as_json()) if as_json else str(found))

@@ -12,6 +12,7 @@ import click
 
 from opper_batch.cli.options import (
     json_option,
+    ledger_options,
     load,
     name_of,
     pipeline_argument,
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path", metavar="[PIPELINE]", required=False, type=click.Path(dir_okay=False))
-@click.option("--sandbox", is_flag=True, help="The sandbox's runs.")
-@click.option("--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch].")
+@ledger_options
 @click.option("--watch", "--live", "watch", is_flag=True, help="In a terminal: again every second.")
 @json_option
 def status(path: str | None, watch: bool, as_json: bool, **options: Any) -> None:
@@ -77,8 +77,7 @@ def export(path: str, as_json: bool, **options: Any) -> int:
 
 @click.command()
 @pipeline_argument
-@click.option("--sandbox", is_flag=True, help="The sandbox's run.")
-@click.option("--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch].")
+@ledger_options
 @click.option(
     "--format", "form", type=click.Choice(["text", "json", "html"]), default="text", show_default=True
 )

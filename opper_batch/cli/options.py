@@ -34,33 +34,64 @@ class Duration(click.ParamType[float]):
         return float(match[1]) * self._SECONDS[match[2]]
 
 
-def place_options(command: Command) -> Command:
-    """Which gateway's answers are meant, over which rows, and where state lies."""
-    options = [
-        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
-        click.option("--source", metavar="PATH", help="Read these rows instead."),
-        click.option("--since", metavar="VALUE", help="Rows from VALUE on, in the column of source.since."),
-        click.option("--all", "all_rows", is_flag=True, help="Every row, whatever source.since says."),
-        click.option(
-            "--sandbox", is_flag=True, help="Synthetic answers from an embedded gateway; no key needed."
-        ),
-        click.option("--base-url", metavar="URL", help="The gateway (or OPPER_BASE_URL)."),
-        click.option(
-            "--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch]."
-        ),
-    ]
-    for option in reversed(options):
-        command = option(command)
-    return command
+def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator; ``--help`` lists them in this order."""
+
+    def decorated(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
 
 
-max_age_option = click.option(
-    "--max-age", type=Duration(), metavar="TIME", help="Ask anew what is older (12h, 30d)."
+_state_dir_option = click.option(
+    "--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch]."
+)
+
+# Which gateway's answers are meant, over which rows, and where state lies.
+place_options = _together(
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N rows."),
+    click.option("--source", metavar="PATH", help="Read these rows instead."),
+    click.option("--since", metavar="VALUE", help="Rows from VALUE on, in the column of source.since."),
+    click.option("--all", "all_rows", is_flag=True, help="Every row, whatever source.since says."),
+    click.option(
+        "--sandbox", is_flag=True, help="Synthetic answers from an embedded gateway; no key needed."
+    ),
+    click.option("--base-url", metavar="URL", help="The gateway (or OPPER_BASE_URL)."),
+    _state_dir_option,
+)
+# Which runs are meant, for those who only look at them or steer them.
+ledger_options = _together(
+    click.option("--sandbox", is_flag=True, help="The sandbox's runs."), _state_dir_option
+)
+# Which of the rows that were asked before are asked again.
+asking_options = _together(
+    click.option(
+        "--retry-failed/--no-retry-failed", default=True, show_default=True, help="Ask failed rows again."
+    ),
+    click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known."),
+    click.option("--max-age", type=Duration(), metavar="TIME", help="Ask anew what is older (12h, 30d)."),
+)
+concurrency_option = click.option(
+    "--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most."
+)
+rpm_option = click.option(
+    "--rpm",
+    "requests_per_minute",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Requests per minute at most.",
 )
 sink_option = click.option("--sink", metavar="PATH", help="Write the result there instead.")
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object on stdout, as the last line."
 )
+
+
+def max_cost_option(meaning: str) -> Callable[[Command], Command]:
+    """A cap in USD; what it holds for differs."""
+    return click.option("--max-cost", type=click.FloatRange(min=0), metavar="USD", help=meaning)
 
 
 def load(path: str) -> Pipeline:

@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from opper_batch.cli.options import (
+    asking_options,
+    concurrency_option,
     json_option,
     load,
-    max_age_option,
+    max_cost_option,
     pipeline_argument,
     place_options,
     sink_option,
@@ -22,13 +24,9 @@ from opper_batch.text import printable
 @pipeline_argument
 @place_options
 @sink_option
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most.")
-@click.option("--retry-failed/--no-retry-failed", default=True, help="Ask failed rows again.")
-@click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
-@max_age_option
-@click.option(
-    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="The cap of the run, and the pilot's."
-)
+@concurrency_option
+@asking_options
+@max_cost_option("The cap of the run, and the pilot's.")
 @click.option(
     "--pilot",
     type=click.IntRange(min=3, max=10_000),

@@ -11,14 +11,18 @@ import click
 
 from opper_batch.cli.options import (
     Duration,
+    asking_options,
+    concurrency_option,
     json_option,
     load,
-    max_age_option,
+    max_cost_option,
     pipeline_argument,
     place_options,
+    rpm_option,
     sink_option,
 )
 from opper_batch.errors import OpperBatchError
+from opper_batch.grace import GRACE_SECONDS
 from opper_batch.text import printable
 
 if TYPE_CHECKING:
@@ -29,16 +33,16 @@ if TYPE_CHECKING:
 @pipeline_argument
 @place_options
 @sink_option
-@click.option("--concurrency", type=click.IntRange(min=1), metavar="N", help="Calls in flight at most.")
+@concurrency_option
+@rpm_option
 @click.option(
-    "--rpm", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Requests per minute at most."
+    "--tpm",
+    "tokens_per_minute",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="N",
+    help="Tokens per minute at most.",
 )
-@click.option(
-    "--tpm", type=click.FloatRange(min=0, min_open=True), metavar="N", help="Tokens per minute at most."
-)
-@click.option(
-    "--max-cost", type=click.FloatRange(min=0), metavar="USD", help="Stop before this much is spent."
-)
+@max_cost_option("Stop before this much is spent.")
 @click.option(
     "--yes-up-to",
     type=click.FloatRange(min=0),
@@ -51,7 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "--grace",
     type=Duration(),
-    default="20s",
+    default=f"{GRACE_SECONDS:g}s",
     metavar="TIME",
     show_default=True,
     help="Time for calls in flight to end when the run is interrupted or late.",
@@ -59,11 +63,7 @@ if TYPE_CHECKING:
 @click.option(
     "--max-failed", default="0", metavar="N|P%", show_default=True, help="Failed rows that still exit with 0."
 )
-@click.option(
-    "--retry-failed/--no-retry-failed", default=True, show_default=True, help="Ask failed rows again."
-)
-@click.option("--refresh", is_flag=True, help="Ask every row anew, whatever is known.")
-@max_age_option
+@asking_options
 @click.option(
     "--if-locked",
     type=click.Choice(["fail", "skip", "wait"]),
@@ -83,8 +83,6 @@ if TYPE_CHECKING:
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing unless something is wrong.")
 def run(
     path: str,
-    rpm: float | None,
-    tpm: float | None,
     log_format: str,
     as_json: bool,
     quiet: bool,
@@ -98,8 +96,7 @@ def run(
         raise click.UsageError("--quiet and --log-format json exclude each other")
     pipeline = load(path)
     with _told(pipeline.name, log=log, quiet=quiet) as listeners:
-        limits: dict[str, Any] = {"requests_per_minute": rpm, "tokens_per_minute": tpm}
-        ended = execute(pipeline, Options(**listeners, **limits, **options))
+        ended = execute(pipeline, Options(**listeners, **options))
     if not (ended.error is None or isinstance(ended.error, OpperBatchError | KeyboardInterrupt)):
         raise ended.error
     with suppress(BrokenPipeError):  # whoever read our output has gone; the exit code still tells

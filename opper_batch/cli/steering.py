@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import click
 
-from opper_batch.cli.options import name_of, pipeline_argument
+from opper_batch.cli.options import ledger_options, name_of, pipeline_argument
 from opper_batch.text import printable
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def _place(command: Command) -> Command:
-    command = click.option("--sandbox", is_flag=True, help="The sandbox's run.")(command)
-    return click.option(
-        "--state-dir", metavar="DIR", help="Where ledgers lie (or OPPER_BATCH_HOME) [.opper_batch]."
-    )(command)
 
 
 @click.command()
 @pipeline_argument
-@_place
+@ledger_options
 def pause(path: str, **options: Any) -> None:
     """Send nothing new in the run that is going on; calls in flight end and are kept."""
     _wish(path, {"paused": True}, options)
@@ -30,7 +21,7 @@ def pause(path: str, **options: Any) -> None:
 
 @click.command()
 @pipeline_argument
-@_place
+@ledger_options
 def resume(path: str, **options: Any) -> None:
     """Go on with a run that was paused."""
     _wish(path, {"paused": False}, options)
@@ -39,7 +30,7 @@ def resume(path: str, **options: Any) -> None:
 @click.command("set")
 @pipeline_argument
 @click.argument("settings", metavar="NAME=VALUE...", nargs=-1, required=True)
-@_place
+@ledger_options
 def set_(path: str, settings: tuple[str, ...], **options: Any) -> None:
     """Change a run that is going on: concurrency=8, rpm=600, max-cost=5; none takes a limit away."""
     from opper_batch.runs import wishes

@@ -20,9 +20,9 @@ from opper_batch.budget import over_budget
 from opper_batch.client import Client, GateClosed
 from opper_batch.engines.stopping import Stopping, late, no_access
 from opper_batch.errors import AccessRefused
+from opper_batch.grace import GRACE_SECONDS
 from opper_batch.records import Call, Outcome
 
-GRACE_SECONDS = 20.0
 MOST_OPEN = 10_000
 _LAST_SECONDS = 2.0
 # Outcomes are handed to the caller's thread together: to wake it for each would cost more than the call.

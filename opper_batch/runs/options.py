@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from opper_batch.errors import DefinitionError
+from opper_batch.grace import GRACE_SECONDS
 
 if TYPE_CHECKING:
     from opper_batch.sandbox import Sandbox
@@ -24,7 +25,6 @@ _NUMBERS = (
 )
 _UNSAID = ("progress", "events", "sandbox")
 _IF_LOCKED = ("fail", "skip", "wait")
-GRACE_SECONDS = 20.0
 _FROM_ZERO = ("max_cost", "yes_up_to", "grace")
 
 
