@@ -1,20 +1,23 @@
 """Publishing with checks: the result is staged beside the ledger and judged, and what does not hold is put
 beside the output instead.
 
-batches -> staged result -> verdicts -> the sink, or its .rejected twin
+batches -> staged result -> verdicts -> the sink, and its .rejected twin goes; or the twin alone
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 
 from opper_batch.checks import judge
+from opper_batch.errors import OpperBatchError
 from opper_batch.pipeline import Verdict
 from opper_batch.runs.places import sink_of
 from opper_batch.runs.setting import Setting
+from opper_batch.sinks import Sink, report_place
 from opper_batch.sinks.arrow import ArrowFormat
 from opper_batch.sinks.files import written
 from opper_batch.sinks.staging import machine_errors, staged
@@ -32,15 +35,25 @@ def publish_judged(
                 writer.write(batch)
         with machine_errors(str(place)):
             verdicts = judge(setting.pipeline.checks, path, folder=place.parent)
-        if not all(verdict.ok for verdict in verdicts):
-            source = setting.checked.schema
-            sink = sink_of(setting.pipeline, source, sandbox=setting.sandbox, rejected=True)
-            rejected = sink.target if sink else None
+        twin = sink_of(setting.pipeline, setting.checked.schema, sandbox=setting.sandbox, rejected=True)
+        holds = all(verdict.ok for verdict in verdicts)
+        if not holds:
+            sink, rejected = twin, twin.target if twin else None
         if sink is not None:
             with sink.open(schema) as out:
                 for batch in _batches(path, schema):
                     out.write(batch)
+    if holds and twin is not None:
+        with suppress(OSError, OpperBatchError):  # the result is out; what cannot be removed is only stale
+            _remove(twin)
     return verdicts, rejected
+
+
+def _remove(twin: Sink) -> None:
+    """What an earlier run held back, and what was told of it: nobody shall take it for the latest."""
+    for ending in (".json", ".html"):
+        Path(f"{report_place(twin.artifacts)}{ending}").unlink(missing_ok=True)
+    twin.remove()
 
 
 def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -88,6 +88,9 @@ class Sink(Protocol):
     def open(self, schema: pa.Schema) -> AbstractContextManager[Writer]:
         """A writer whose batches are published together when the block ends without an exception."""
 
+    def remove(self) -> None:
+        """Takes away what was published there, if anything was. Raises OSError or OpperBatchError."""
+
 
 def open_sink(
     *,

@@ -105,6 +105,11 @@ class DuckdbSink:
             with machine_errors(self.target):
                 self._publish(stream, schema)
 
+    def remove(self) -> None:
+        if self._file.exists():
+            with self._connected(self._file) as connection:
+                connection.execute(f"DROP TABLE IF EXISTS {self._qualified(connection)}")
+
     # -- checking ---------------------------------------------------------------------------------------
 
     def _check_schema(self, schema: pa.Schema) -> None:

@@ -152,6 +152,9 @@ class FileSink:
             with machine_errors(self.target):
                 publish(temporary, final)
 
+    def remove(self) -> None:
+        Path(self.target).resolve().unlink(missing_ok=True)
+
 
 def check_names(schema: pa.Schema) -> None:
     """Raises SinkError for two columns of one name."""

@@ -80,6 +80,14 @@ class FolderSink:
             with suppress(OSError):
                 _remove_all_but(self._folder, {part.name for part in writer.parts})
 
+    def remove(self) -> None:
+        if not self._folder.is_dir():
+            return
+        with locked(self._folder, self.target):
+            (self._folder / MANIFEST).unlink(missing_ok=True)
+            _remove_all_but(self._folder, set())
+            self._folder.rmdir()
+
 
 @dataclass
 class _Part:

@@ -48,6 +48,9 @@ def test_a_failing_check_leaves_the_old_output_and_puts_the_new_beside_it(here: 
         old, new = (polars.read_parquet(f"out/t.sandbox{word}.parquet") for word in ("", ".rejected"))
         assert new.drop("tag_cached").equals(old.drop("tag_cached"))
         assert new.schema == old.schema, "what is held back has the same columns"
+    assert Path("out/t.sandbox.rejected" + ending.rstrip("/") + ".report.json").exists()
+    assert run(sink, PASSES).exit == 0
+    assert not list(Path("out").glob("*rejected*")), "it is not the latest any more"
     assert not [path.name for path in Path(".opper_batch").iterdir() if "result" in path.name]
 
 
@@ -60,6 +63,18 @@ def test_a_table_is_held_back_in_a_table_of_its_own(here: Path) -> None:
             "SELECT (SELECT count(*) FROM tags_sandbox), (SELECT count(*) FROM tags_sandbox_rejected)"
         )
         assert counts.fetchall() == [(3, 3)]
+    assert run(sink, PASSES).exit == 0
+    with duckdb.connect("w.duckdb", read_only=True) as connection:
+        assert connection.sql("SHOW TABLES").fetchall() == [("tags_sandbox",)]
+    assert not list(Path().glob("*rejected*"))
+
+
+def test_what_was_held_back_and_cannot_be_removed_fails_no_run(here: Path) -> None:
+    kept = Path("out/t.sandbox.rejected/mine.txt")
+    run({"path": "out/t/"}, FAILS)
+    kept.touch()
+    assert run({"path": "out/t/"}, PASSES).exit == 0
+    assert list(kept.parent.iterdir()) == [kept], "nobody else's file is removed"
 
 
 def test_without_a_sink_the_checks_are_told_all_the_same(here: Path) -> None:
