@@ -20,10 +20,10 @@ pipeline_argument = click.argument("path", metavar="PIPELINE", type=click.Path(d
 
 
 class Duration(click.ParamType[float]):
-    """``90``, ``90s``, ``30m``, ``2h``, ``30d``: seconds."""
+    """``90s``, ``30m``, ``2h``, ``30d``: seconds. A number alone could be any of them; only 0 is the same."""
 
     name = "duration"
-    _SECONDS: ClassVar = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
+    _SECONDS: ClassVar = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, int | float):
@@ -31,7 +31,11 @@ class Duration(click.ParamType[float]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd]?)", value.strip())
         if not match:
             self.fail(f"{value!r} is no duration; write it like 90s, 30m, 2h or 30d", param, ctx)
-        return float(match[1]) * self._SECONDS[match[2]]
+        number, unit = match.groups()
+        if not unit and float(number):
+            ways = f"{number}s (seconds), {number}m (minutes), {number}h (hours) or {number}d (days)"
+            self.fail(f"{value!r} says no unit; write {ways}", param, ctx)
+        return float(number) * self._SECONDS[unit or "s"]
 
 
 def _together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
