@@ -39,12 +39,13 @@ def diff(a: str, b: str, sample: int, as_json: bool, quiet: bool, **options: Any
 
     What is known is not called again; what is missing is called, and kept.
     """
+    from opper_batch.cli.events import sentences
     from opper_batch.cli.progress import shown_progress
     from opper_batch.runs import Options
     from opper_batch.runs import diff as compared
 
     first, second = load(a), load(b)
     with shown_progress("diff", quiet=quiet) as progress:
-        asked = Options(progress=progress, **options)
+        asked = Options(progress=progress, events=sentences("diff", quiet=quiet), **options)
         found = compared(first, second, asked, sample=sample, names=(a, b))
     click.echo(json.dumps(found.as_json()) if as_json else str(found))

@@ -10,6 +10,7 @@ Logs travel far, so nothing in them is text of a row, of a model or of the gatew
     paused, resumed              by: gateway or person; seconds that the gateway asked to wait, else null
     outage_began, outage_ended   the gateway gives no answers, and gives some again
     step_done                    step, rows
+    draining                     in_flight, seconds: it was interrupted, and so many calls have so long to end
     stopped                      error, reason: why the run did not come to its end
     published                    output
     finished                     what --json says, without reasons in the gateway's words
@@ -19,15 +20,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-import click
-
 from opper_batch.errors import OpperBatchError, SinkError, SourceError
-from opper_batch.text import iso_time, printable
+from opper_batch.report import duration
+from opper_batch.text import counted, iso_time, printable
 
 _EVERY_SECONDS = 10.0
 _UNLOGGED = ("run_id", "pipeline", "stopped", "failures", "since")
@@ -90,12 +91,16 @@ def stop_fields(error: BaseException) -> dict[str, str]:
     return {"error": type(error).__name__, "reason": re.split(quotes, error.message)[0]}
 
 
-def sentences(pipeline: str) -> Callable[[str, Mapping[str, Any]], None]:
-    """Tells a person what neither the progress nor the summary says."""
+def sentences(pipeline: str, *, quiet: bool) -> Callable[[str, Mapping[str, Any]], None]:
+    """Tells a person what neither the progress nor the summary says; ``quiet`` only what was their doing."""
 
     def tell(event: str, fields: Mapping[str, Any]) -> None:
-        if event == "waiting":
+        if event == "waiting" and not quiet:
             say(printable(f"{pipeline}: waits for another run to end ({fields['holder']})"))
+        if event == "draining":
+            calls, grace = counted(fields["in_flight"], "call"), duration(fields["seconds"])
+            ending = f"nothing more is sent, {calls} in flight may end within {grace}"
+            say(f"{pipeline}: stopping: {ending}; Ctrl-C again leaves at once, and they may be paid twice")
 
     return tell
 
@@ -103,4 +108,4 @@ def sentences(pipeline: str) -> Callable[[str, Mapping[str, Any]], None]:
 def say(text: str) -> None:
     """To whoever still listens: that nobody does is no reason to stop a run."""
     with suppress(OSError):
-        click.echo(text, err=True)
+        print(text, file=sys.stderr, flush=True)  # not click.echo, which would write into the live line

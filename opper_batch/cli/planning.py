@@ -36,6 +36,7 @@ from opper_batch.text import printable
 @json_option
 def plan(path: str, as_json: bool, pilot: int | None, **options: Any) -> None:
     """Show what run would do: rows, calls, cost, time, the first request. Calls only what --pilot says."""
+    from opper_batch.cli.events import sentences
     from opper_batch.cli.progress import shown_progress
     from opper_batch.runs import Options
     from opper_batch.runs import plan as planned
@@ -47,7 +48,8 @@ def plan(path: str, as_json: bool, pilot: int | None, **options: Any) -> None:
         from opper_batch.text import counted
 
         with shown_progress(pipeline.name, quiet=as_json) as progress:
-            asked = ask_pilot(pipeline, Options(progress=progress, **options), pilot).totals
+            events = sentences(pipeline.name, quiet=as_json)
+            asked = ask_pilot(pipeline, Options(progress=progress, events=events, **options), pilot).totals
         paid = f"{counted(asked.calls, 'call')}, {money(asked.cost)}; every answer is kept"
         click.echo(f"pilot: {paid if asked.calls else '0 calls, enough answers are known'}", err=True)
     found = planned(pipeline, Options(**options))

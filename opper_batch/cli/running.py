@@ -117,7 +117,7 @@ def _told(name: str, *, log: bool, quiet: bool) -> Iterator[dict[str, Any]]:
         yield {"progress": listening.progress, "events": listening}
         return
     with shown_progress(name, quiet=quiet) as progress:
-        yield {"progress": progress, "events": None if quiet else sentences(name)}
+        yield {"progress": progress, "events": sentences(name, quiet=quiet)}
 
 
 def _tell(ended: Ended, *, as_json: bool, quiet: bool, log: bool) -> None:

@@ -48,8 +48,9 @@ class LocalEngine:
     end, and RunStopped is raised if a call was left. When the caller is interrupted, what is in flight has
     ``grace`` seconds too; a second interrupt ends it at once. ``most_open`` bounds the calls begun and not
     over, those waiting for a 202 or for another try included. ``waiting`` is called on the caller's thread a
-    few times a second while nothing ends, except while a call is being drawn. The clock, the event loop and
-    the queue that its thread hands outcomes over by are parameters.
+    few times a second while nothing ends, except while a call is being drawn; ``landing`` once when the
+    caller stops before the end, before what is in flight is waited for. The clock, the event loop and the
+    queue that its thread hands outcomes over by are parameters.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class LocalEngine:
         grace: float = GRACE_SECONDS,
         most_open: int = MOST_OPEN,
         waiting: Callable[[], None] = lambda: None,
+        landing: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop,
         handed: Callable[[], Handed] = queue.SimpleQueue,
@@ -70,6 +72,7 @@ class LocalEngine:
         self._loop = loop
         self._handed = handed
         self._waiting = waiting
+        self._landing = landing
         self._proven = proven
         self._ends = clock() + deadline if deadline is not None else None
         self._grace = grace
@@ -105,7 +108,7 @@ class LocalEngine:
                     self._waiting()
                 yield from ended
         finally:
-            flight.land(self._grace)
+            flight.land(self._grace, self._landing)
         if flight.reason:
             raise flight.reason
 
@@ -175,10 +178,12 @@ class _Flight:
         except queue.Empty:
             return []
 
-    def land(self, grace: float) -> None:
+    def land(self, grace: float, landing: Callable[[], None]) -> None:
         """Send nothing more, and wait for what is in flight: at most ``grace`` seconds, or an interrupt."""
         try:
             self.soon(self._halt, None)
+            if not self._down.is_set():
+                landing()
             ends = time.monotonic() + grace
             while (left := ends - time.monotonic()) > 0:  # in slices, for the same reason
                 if self._down.wait(min(left, _SLICE_SECONDS)):  # not join: interrupted, it counts as ended

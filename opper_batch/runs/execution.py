@@ -205,6 +205,7 @@ class _Run:
             deadline=self._seconds_left(),
             grace=self._options.grace,
             waiting=tell,
+            landing=self._draining,
             clock=self._clock,
             loop=self._world.loop,
             handed=self._world.handed,
@@ -218,6 +219,11 @@ class _Run:
         tell(now=True)
         self._options.tell("step_done", step=step.name, rows=asking.settled_rows)
         self.steering.end()
+
+    def _draining(self) -> None:
+        """It was interrupted, and what is in flight is waited for."""
+        if in_flight := self._pace.in_flight:
+            self._options.tell("draining", in_flight=in_flight, seconds=self._options.grace)
 
     def _after(self, step: Step) -> int:
         """How many steps come after it."""

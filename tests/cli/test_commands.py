@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import signal
 import subprocess
 import time
@@ -189,6 +190,9 @@ def test_an_interrupt_drains_commits_and_says_so(
     running.send_signal(number)
     out, err = running.communicate(timeout=30)
     assert running.returncode == code
+    assert re.search(
+        r"tags: stopping: nothing more is sent, \d calls? in flight may end within 20 s; Ctrl-C", err
+    )
     assert "run again to go on" in err
     said = json.loads(out.splitlines()[-1])
     assert said["exit"] == code

@@ -24,6 +24,7 @@ def test_a_hang_up_drains_and_commits(gateway: Callable[..., Sandbox], starter: 
     running.send(signal.SIGHUP)
     running.send(signal.SIGHUP)  # a shell passes it on, and the kernel tells it once more
     assert running.wait() == 129
+    assert "in flight may end within 20 s" in running.err, "with --quiet, too"
     assert "run again to go on" in running.err
     assert (running.said["exit"], running.said["in_doubt"]) == (129, 0)
     assert case.held().answered.keys() == {digest for _, digest in case.asked()}

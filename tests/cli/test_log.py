@@ -12,10 +12,11 @@ import pytest
 from program import Program
 from raw_gateway import Asked, Said, raw_gateway
 
+import opper_batch as ob
 from opper_batch.cli.events import JsonLog, stop_fields
 from opper_batch.cli.signals import Terminated
 from opper_batch.ledger import Ledger
-from opper_batch.runs import Progress
+from opper_batch.runs import Progress, execute
 from opper_batch.sandbox import Sandbox
 
 PIPELINE = """
@@ -125,6 +126,23 @@ def test_states_are_told_when_they_change_and_progress_every_ten_seconds(
     assert at(12.5, throttled=5) == ["outage_ended", "throttled"]
     assert at(13, throttled=5, held=True) == ["paused"]
     assert at(14, throttled=5) == ["resumed"]
+
+
+def test_an_interrupt_tells_at_once_what_is_waited_for(
+    tags: str, capsys: pytest.CaptureFixture[str], gateway: Callable[..., Sandbox]
+) -> None:
+    gateway(latency=0.3)
+
+    def interrupt(now: Progress) -> None:
+        if now.in_flight:
+            raise KeyboardInterrupt
+
+    ended = execute(ob.load(tags), ob.Options(progress=interrupt, events=JsonLog("tags"), grace=7))
+    assert ended.summary.exit == 130
+    entries = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert events(entries) == ["started", "draining", "stopped", "finished"]
+    assert (entries[1]["in_flight"], entries[1]["seconds"]) == (1, 7)
+    assert entries[3]["in_doubt"] == 0
 
 
 def test_a_signal_while_another_run_is_waited_for_is_told_as_what_it_is(tags: str, program: Program) -> None:
