@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from opper_batch.errors import DefinitionError, SourceError
+from opper_batch.errors import DefinitionError, OpperBatchError, SourceError
 from opper_batch.inputs import is_text
 from opper_batch.pipeline import Pipeline
 from opper_batch.runs.options import Options
@@ -22,6 +22,7 @@ from opper_batch.sources import Source, open_source
 from opper_batch.text import printable, shortened
 
 _ROWS = 1_000  # that are looked at
+_DELIMITERS = ",;\t|"
 _PROSE = 20  # letters on average, from which on text is something to read
 _LABEL = r"^\d{4}-\d\d-\d\d|^[a-z]+://|^[A-Za-z0-9_.@-]*$"  # a date, an address, one word
 _UNSAFE = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -40,7 +41,7 @@ name = {name}
 {columns}
 [source]
 path = {path}
-{key}
+{delimiter}{key}
 
 [[steps]]
 name = {step}  # its metadata columns begin with this
@@ -70,7 +71,8 @@ def draft(table: str, file: str) -> str:
 
     Raises SourceError or DefinitionError for a table that cannot be a source.
     """
-    source = open_source(path=table)
+    delimiter = _delimiter(table)
+    source = open_source(path=table, delimiter=delimiter)
     schema = source.check().schema
     rows = pa.Table.from_batches(islice(source.batches(_ROWS), 1), schema)
     if not rows.num_rows:
@@ -82,6 +84,7 @@ def draft(table: str, file: str) -> str:
         name=_quoted(_name(table)),
         columns="".join(f"#   {_shown(field.name)}  ({field.type})\n" for field in schema),
         path=_quoted(table),
+        delimiter=f"delimiter = {_quoted(delimiter)}\n" if delimiter else "",
         key=_key_line(key),
         step=_quoted(_free("read", [name.rpartition("_")[0] for name in schema.names])),
         inputs=_listed(_inputs(rows, key)),
@@ -92,6 +95,23 @@ def draft(table: str, file: str) -> str:
     pipeline = Pipeline(**tomllib.loads(text))
     resolve(pipeline, Options(sandbox=True), writing=False)
     return text
+
+
+def _delimiter(table: str) -> str | None:
+    """The one by which every row of a CSV file has its cells, where that is not the usual one."""
+    try:
+        open_source(path=table).check()
+    except SourceError:
+        found = [delimiter for delimiter in _DELIMITERS if _fits(table, delimiter)]
+        return found[0] if len(found) == 1 else None
+    return None
+
+
+def _fits(table: str, delimiter: str) -> bool:
+    try:
+        return len(open_source(path=table, delimiter=delimiter).check().schema) > 1
+    except OpperBatchError:
+        return False
 
 
 def _key(source: Source, rows: pa.Table) -> str | None:

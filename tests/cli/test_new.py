@@ -70,6 +70,22 @@ def test_a_table_without_anything_to_read_sends_all_but_its_key(here: Path) -> N
     assert (fields["source"]["key"], fields["steps"][0]["input"]) == (["id"], ["a", "b"])
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|"])
+def test_another_delimiter_is_found_where_every_row_has_it(here: Path, delimiter: str) -> None:
+    rows = [["id", "more or less", "text"], ["1", "x,y", "a"], ["2", "'z'", '"b, c"']]
+    Path("rows.csv").write_text("".join(delimiter.join(cells) + "\n" for cells in rows))
+    fields = drafted("rows.csv")
+    assert fields["source"] == {"path": "rows.csv", "delimiter": delimiter, "key": ["id"]}
+    assert ob.load("draft.toml").source.delimiter == delimiter
+
+
+@pytest.mark.parametrize("text", ["id;text\n1;x;y\n2;z\n", "a|b;c\n1|2;3\n", "id,text\n1,x\n2\n"])
+def test_a_delimiter_that_not_every_row_has_is_left_to_the_user(here: Path, text: str) -> None:
+    Path("rows.csv").write_text(text)
+    with pytest.raises(ob.SourceError, match=r"rows\.csv"):
+        write("rows.csv", Path("new.toml"))
+
+
 def test_nothing_is_overwritten_and_an_empty_or_missing_table_is_told(here: Path) -> None:
     Path("rows.csv").write_text("id,text\n")
     Path("mine.toml").write_text("mine")
