@@ -13,7 +13,7 @@ from opper_batch.report import Summary
 from opper_batch.runs.options import Options
 from opper_batch.runs.publish import publish
 from opper_batch.runs.setting import resolve
-from opper_batch.runs.state import latest_run
+from opper_batch.runs.state import latest_run, ledger_to_look_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class Failure:
 def export(pipeline: Pipeline, options: Options) -> Summary:
     """Write the sink from what the ledger holds now; rows that were not asked yet are skipped, saying so."""
     started = time.monotonic()
+    ledger_to_look_at(pipeline.name, options)
     setting = resolve(pipeline, options, looking=True)
     if setting.sink is None:
         raise DefinitionError(f"pipeline {pipeline.name!r} has no sink; add one, or give --sink")
@@ -58,6 +59,7 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
 
 def failures(pipeline: Pipeline, options: Options) -> Iterator[Failure]:
     """Every failed row, in source order."""
+    ledger_to_look_at(pipeline.name, options)
     setting = resolve(pipeline, options, looking=True, writing=False)
     with setting.view() as view:
         for projected in setting.projected(setting.steps, view):

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from opper_batch.errors import DefinitionError, MachineError
+from opper_batch.errors import MachineError
 from opper_batch.ledger import RunRecord, Totals, View
 from opper_batch.report import duration, money, totals_text
 from opper_batch.runs import wishes
 from opper_batch.runs.options import Options
-from opper_batch.runs.state import elsewhere, latest_run, ledger_path, state_dir
+from opper_batch.runs.state import latest_run, ledger_to_look_at, state_dir
 from opper_batch.text import counted, shortened
 
 _SHOWN = 5  # of the oldest calls and of the last errors
@@ -184,10 +184,7 @@ class Status:
 
 def status(pipeline: str, options: Options) -> Status:
     """How the pipeline's latest run stands; a pilot or a sample, for as long as it goes on."""
-    path = ledger_path(pipeline, options)
-    if not path.exists():
-        where = f"({path} is not there){elsewhere(pipeline, options)}"
-        raise DefinitionError(f"pipeline {pipeline!r} has not run yet {where}")
+    path = ledger_to_look_at(pipeline, options)
     with View(path) as view:
         return _status(path, view)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from opper_batch.errors import DefinitionError
 from opper_batch.ledger import RunRecord
 from opper_batch.runs.options import Options
 
@@ -26,6 +27,15 @@ def latest_run(runs: Sequence[RunRecord]) -> RunRecord | None:
     """The latest run of the pipeline itself; a pilot or a sample only where there is no other."""
     own = (run for run in reversed(runs) if run.kind == "run")
     return next(own, runs[-1] if runs else None)
+
+
+def ledger_to_look_at(pipeline: str, options: Options) -> Path:
+    """The ledger of a pipeline that has run; DefinitionError, with the way to the other one, without it."""
+    path = ledger_path(pipeline, options)
+    if not path.exists():
+        where = f"({path} is not there){elsewhere(pipeline, options)}"
+        raise DefinitionError(f"pipeline {pipeline!r} has not run yet {where}")
+    return path
 
 
 def elsewhere(pipeline: str, options: Options) -> str:

@@ -275,9 +275,10 @@ def test_a_users_mistake_is_one_sentence_and_exit_2(tags: str, program: Program)
 def test_who_looks_for_a_real_run_is_shown_the_way_to_the_sandboxs(tags: str, program: Program) -> None:
     assert "--sandbox" not in program("status", tags).stderr
     program("run", tags, "--sandbox", "--limit", "3")
-    for command in ("status", "report"):
+    for command in ("status", "report", "failures", "export"):
         assert "; on the sandbox it has: add --sandbox" in program(command, tags).stderr
     assert program("status", tags, "--sandbox").returncode == 0
+    assert program("failures", tags, "--sandbox").stderr == "no row has failed\n"
 
 
 def test_the_key_is_in_no_file_and_no_output(
