@@ -40,6 +40,7 @@ def plan(path: str, as_json: bool, pilot: int | None, **options: Any) -> None:
     from opper_batch.cli.progress import shown_progress
     from opper_batch.runs import Options
     from opper_batch.runs import plan as planned
+    from opper_batch.runs.request_text import request_text
 
     pipeline = load(path)
     if pilot is not None:
@@ -66,4 +67,4 @@ def plan(path: str, as_json: bool, pilot: int | None, **options: Any) -> None:
                 f"\nstep {step.step}: output_schema as sent; the first request waits for an earlier step"
             )
             sent = step.output_schema
-        click.echo(printable(json.dumps(sent, indent=2, ensure_ascii=False)))
+        click.echo(printable(request_text(sent)))

@@ -163,6 +163,22 @@ def test_a_plan_as_json_is_one_object(gateway: Callable[..., Sandbox], program: 
     assert "sends text, keeps id here" in text
 
 
+def test_a_large_request_is_shown_in_few_lines_and_told_whole_as_json(
+    gateway: Callable[..., Sandbox], program: Program
+) -> None:
+    gateway()
+    Path("rows.csv").write_text(f"id,text\n1,{'long ' * 4000}\n")
+    columns = "".join(f"c{n} = {{ type = 'VARCHAR', description = '{'x' * 200}' }}\n" for n in range(40))
+    Path("planned.toml").write_text(PIPELINE + columns)
+    shown = program("plan", "planned.toml").stdout.partition("(POST /v3/call)")[2].splitlines()
+    assert len(shown) <= 33
+    assert max(map(len, shown)) <= 110
+    assert '    "text": "long long ' in "\n".join(shown)
+    assert shown[-1] == "(… is cut here; plan --json holds all of it)"
+    whole = json.loads(program("plan", "planned.toml", "--json").stdout)["steps"][0]["first_request"]
+    assert json.loads(whole)["input"]["text"] == "long " * 4000
+
+
 def test_a_run_starts_only_where_the_upper_end_is_allowed(
     gateway: Callable[..., Sandbox], program: Program
 ) -> None:
