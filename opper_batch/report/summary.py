@@ -260,6 +260,9 @@ def _since(summary: Summary) -> list[str]:
     if said["moves"] and said["to"]:
         why = ", where a row has no answer yet" if said["held"] else ""
         lines.append(f"          the next run takes it from {said['to']} on{why}")
+    elif not said["moves"]:
+        begins = f"from {said['to']} on" if said["to"] else "from the first"
+        lines.append(f"          its mark stays, so the next run takes it {begins}")
     return lines
 
 

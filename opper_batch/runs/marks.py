@@ -73,13 +73,14 @@ def about_since(setting: Setting, counts: Counts | None, options: Options) -> di
     if options.since is not None:  # it says which rows are taken, and not how far earlier runs came
         kept = _of_kind(rows, _mark(place, setting.ledger_path, "to"))
     partial = options.limit is not None or options.sink is not None or _leaves_out(rows, kept)
-    to = kept if partial or counts is None else _next(rows, kept, counts, options)
+    stays = partial or counts is None or counts.held_back
+    to = kept if stays or counts is None else _next(rows, kept, counts, options)
     return {
         "place": place,
         "column": rows.column,
         "from": rows.mark,
         "to": to,
-        "moves": not partial and bool(counts and not counts.held_back),
+        "moves": not stays,
         "of": rows.of,
         "nulls": rows.nulls,
         "future": rows.future,

@@ -183,6 +183,10 @@ def test_the_command_line_says_what_was_taken_and_what_comes_next(nightly: str, 
     assert "since   version from 9 on: 4 of 12 rows\n" in told
     assert "1 row without a value there" in told
     assert "the next run takes it from 11 on\n" in told
+    grow(20)
+    told = program("run", nightly, "--sandbox", "--since", "15").stdout
+    assert "since   version from 15 on: 5 of 20 rows\n" in told
+    assert "its mark stays, so the next run takes it from 11 on\n" in told
     wrong = program("run", nightly, "--sandbox", "--since", "soon")
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
 
