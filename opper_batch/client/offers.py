@@ -72,9 +72,9 @@ def offers(base_url: str | None = None, *, seconds: float = _SECONDS) -> list[Of
     try:
         return asyncio.run(_all(gateway, seconds))
     except AccessRefused as error:
-        raise Refused(f"{gateway.base_url} does not list its models: {error.message}") from None
+        raise Refused(f"no list of models from {gateway.base_url}: {error.message}") from None
     except CallError as error:
-        raise RunStopped(f"{gateway.base_url} does not list its models: {error.message}") from None
+        raise RunStopped(f"no list of models from {gateway.base_url}: {error.message}") from None
 
 
 async def _all(gateway: Gateway, seconds: float) -> list[Offer]:
