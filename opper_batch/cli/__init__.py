@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from contextlib import suppress
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -32,8 +32,25 @@ that does not hold, 2 usage or definition, 3 stopped before the end (run again t
 4 refused by the gateway, 5 this machine, 129/130/143 interrupted (terminal closed, Ctrl-C, SIGTERM)."""
 
 
+class _Commands(click.Group):
+    """Ends with an interrupt as with anything else: click itself would write an empty line first.
+
+    In a terminal that line stays, since ``^C`` stands on the one before.
+    """
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except KeyboardInterrupt as error:
+            if sys.stderr.isatty():
+                raise
+            raise click.Abort from error
+
+
 @click.group(
-    epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=_Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(package_name="opper-batch", prog_name="opper-batch")
 def commands() -> None:
@@ -60,7 +77,7 @@ def main() -> NoReturn:
     except OpperBatchError as error:
         code = _said(error.exit_code, error.message, error)
     except (KeyboardInterrupt, click.Abort) as error:
-        # click turns an interrupt into an Abort, whose context still is the interrupt.
+        # Of an Abort the context is the interrupt.
         cause = error.__context__ if isinstance(error, click.Abort) and error.__context__ else error
         code = _said(getattr(cause, "exit_code", 130), "interrupted", cause)
     except OSError as error:

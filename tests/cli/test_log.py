@@ -152,7 +152,7 @@ def test_a_signal_while_another_run_is_waited_for_is_told_as_what_it_is(tags: st
         assert json.loads(running.stderr.readline())["event"] == "waiting"
         running.send_signal(signal.SIGTERM)
         _, err = running.communicate(timeout=30)
-    said = json.loads(err.splitlines()[-1])
+    (said,) = map(json.loads, err.splitlines())
     assert (running.returncode, said["exit"]) == (143, 143)
     assert (said["error"], said["reason"]) == ("Terminated", "interrupted")
 
