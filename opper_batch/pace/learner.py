@@ -184,7 +184,8 @@ class Learner:
         tried, first = self.rate, self.rate == inf
         until = now + wait if wait else sent.at
         self.passed = sent.number - self._anchor - 1 - self._refused
-        close = sent.number - self._cut < CLOSE and not first
+        # The first one is close to no other, also where the rate was remembered.
+        close = self._cut > 0 and sent.number - self._cut < CLOSE and not first
         testing = self.moods.testing
         halve = self.moods.episode(sent.number, self._refused, close=close)
         if wait and not self.moods.share:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Iterable
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from servers import Bucket
+from simulation import lognormal, simulate
 
 from opper_batch.pace import Gcra, Learned, Pace, Sent
 
@@ -238,3 +241,12 @@ def test_what_was_learned_is_where_the_next_run_begins() -> None:
     assert pace.learner.rate == pytest.approx(49.5)
     assert pace.learned == Learned(measured=50.0, share=0.0, places=100.0, cap=0.0)
     assert "/100 of 512, 49.5/s" in repr(pace)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("times", [1.5, 2.0, 5.0])
+def test_a_slow_limit_that_was_remembered_too_high_is_not_taken_for_chance(times: float, seed: int) -> None:
+    """What passed before the first refusal is no part of what was refused since."""
+    pace = Pace(concurrency=8, learned=Learned(times * 0.5, 0.0, 16.0, 0.0))
+    simulate(pace, Bucket(0.5, 20), lognormal(Random(seed), 0.3), seconds=300.0)
+    assert pace.learned.share == 0
