@@ -39,7 +39,6 @@ from opper_batch.errors import (
     RunStopped,
     ServerFault,
     Throttled,
-    Unreachable,
 )
 from opper_batch.ledger import Journal
 from opper_batch.protocol import CALL_PATH, END, Template, decode, with_artifacts, without_usage, wrapped
@@ -187,20 +186,21 @@ class Client:
             self.gate.leave(sent, used=used)
 
     async def _intended(self, call: Call) -> None:
-        """It may leave from now on: its intent is durable, and no pause has begun while that was written."""
+        """It may leave from now on: its intent is durable, and nothing has shut the gate while that was
+        written. Raises GateClosed."""
         try:
             await self._journal.intend(call.key)
         except BaseException:
             self.gate.leave()
             raise
-        while self.gate.is_paused:
+        while self.gate.is_shut:
             self.gate.leave()
             await self.gate.enter(again=True)
 
     async def _admitted_again(self, tally: Tally) -> None:
         """Wait for a place; raises RunStopped when the money is needed for what has left already."""
         await self.gate.enter(again=True, last=tally.used == ATTEMPTS - 1)
-        while self.gate.is_paused:
+        while self.gate.is_shut:
             self.gate.leave()
             await self.gate.enter(again=True)
         if not self.budget.affords():
@@ -217,14 +217,14 @@ class Client:
             reply = decode(response.status, response.headers, response.body)
         except Throttled:
             tally.throttled += 1
-            self.gate.answered()
+            self.gate.answered(sent)
             raise
         except AccessRefused:
             self.gate.close()  # before anybody takes this call's place
             raise
         except CallError as error:
-            self._note(error)
-            tally.attempted(paid=error.paid, excused=self._excused(error, tally))
+            self._note(error, tally, sent)
+            tally.attempted(paid=error.paid, excused=self.gate.excuses(error))
             if error.paid:
                 self.budget.spend(None)
             raise
@@ -232,21 +232,16 @@ class Client:
             tally.latency_ms = round(1000 * (self._clock() - sent))
         tally.attempted(paid=True, priced=reply.usage.cost is not None)
         self.budget.spend(reply.usage.cost)
-        self.gate.answered()
+        self.gate.answered(sent)
         return reply
 
-    def _excused(self, error: CallError, tally: Tally) -> bool:
-        """Whether an outage is to blame. One that breaks off answers, and may charge for them, uses up all
-        attempts but the last."""
-        broken_off = isinstance(error, Unreachable) and error.paid
-        return self.gate.excuses(error) and not (broken_off and tally.used < ATTEMPTS - 1)
-
-    def _note(self, error: CallError) -> None:
+    def _note(self, error: CallError, tally: Tally, sent: float) -> None:
         """What a fault says of the gateway; raises RunStopped when it is more than a run should bear."""
         if error.absent:
-            self.gate.unanswered(error.message)
+            before, tally.absent_at = tally.absent_at, self._clock()
+            self.gate.unanswered(error.message, before=before)
         else:
-            self.gate.answered()
+            self.gate.answered(sent)
         if isinstance(error, ServerFault) and error.retry_after:
             self.gate.pause(error.retry_after)
 

@@ -67,25 +67,24 @@ class Gate:
         heeded = self.pace.refused(self._clock(), sent, retry_after)
         return 0.0 if heeded else retry_after or 0.0
 
-    def answered(self) -> None:
-        """Whatever the answer is, the gateway is there."""
-        self.outage.answered()
+    def answered(self, sent: float) -> None:
+        """Whatever the answer to what left at ``sent`` is, the gateway is there."""
+        self.outage.answered(sent)
 
     def excuses(self, error: CallError) -> bool:
         """Whether a fault is that of an outage and uses up none of its call's attempts.
 
-        One that may have been paid does when no fresh call is left to tell an outage from rows that always
-        fail: the last rows are not held up by them.
+        One that may have been paid always does, or a row might be paid for as often as an outage lasts.
         """
-        return error.absent and self.outage.on and (not error.paid or bool(self._fresh))
+        return error.absent and not error.paid and self.outage.on
 
-    def unanswered(self, reason: str) -> None:
-        """Nobody was there; when that goes on, calls leave one by one until somebody is again.
+    def unanswered(self, reason: str, *, before: float | None = None) -> None:
+        """Nobody was there, as ``before`` for the same call; when that goes on, calls leave one by one.
 
         After ten minutes of it closes the gate and raises RunStopped.
         """
         now = self._clock()
-        self.outage.faulted(now)
+        self.outage.faulted(now, before=before)
         if self.outage.exhausted(now):
             self.close()
             minutes = self.outage.patience / 60
@@ -121,9 +120,9 @@ class Gate:
                 raise GateClosed
 
     @property
-    def is_paused(self) -> bool:
-        """Whether the gateway asked for a pause that is not over."""
-        return self.pace.paused_until > self._clock()
+    def is_shut(self) -> bool:
+        """Whether nothing may leave, even with a place: in a pause that was asked for, held, or closed."""
+        return self.held or self._closed.is_set() or self.pace.paused_until > self._clock()
 
     async def unpaused(self) -> None:
         """Wait for the end of the pause, if any, without a place; raises GateClosed."""

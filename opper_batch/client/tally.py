@@ -14,7 +14,8 @@ class Tally:
         self.started = started
         self.tries = 0
         self.attempts = 0
-        self.used = 0  # of the attempts that a call has: those of an outage are not counted
+        self.used = 0  # of the attempts that a call has: those of an outage that cost nothing are not counted
+        self.absent_at: float | None = None  # when nobody was there for it the last time
         self.throttled = 0
         self.unpriced = 0
         self.repairs = 0

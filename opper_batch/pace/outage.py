@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 FAULTS = 10  # so many requests in a row without an answer, while others wait, are no accident any more
+TOGETHER_SECONDS = 60.0  # nor are two of one call so near, when nobody was answered in between
 FIRST_WAIT = 1.0
 LONGEST_WAIT = 15.0
 PATIENCE_SECONDS = 600.0
@@ -15,10 +16,11 @@ FAILED_CALLS_UNPROVEN = 3
 class Outage:
     """A gateway that is not there is waited for; one that is there and fails at every call is given up.
 
-    The first is told by requests: while it is ``on``, they leave one by one, 1, 2, 4 and so on to 15 seconds
-    apart. Calls that are tried again wait for their turn meanwhile. One that fails again goes to the end of
-    the queue, so the lone requests are of many calls. ``patience`` is how many seconds without any answer
-    are borne. The second is told by how calls ended, each after all its attempts.
+    The first is told by requests: many in a row without an answer or, where few are under way, two of one
+    call, before its attempts are used up. While it is ``on``, they leave one by one, 1, 2, 4 and so on to 15
+    seconds apart. Calls that are tried again wait for their turn meanwhile. One that fails again goes to the
+    end of the queue, so the lone requests are of many calls. ``patience`` is how many seconds without any
+    answer are borne. The second is told by how calls ended, each after all its attempts.
     """
 
     def __init__(self, *, patience: float = PATIENCE_SECONDS) -> None:
@@ -28,6 +30,7 @@ class Outage:
         self._wait = 0.0
         self._next = float("-inf")
         self._failed_calls = 0
+        self._seen = False  # it has answered anything in this run
 
     @property
     def on(self) -> bool:
@@ -44,17 +47,27 @@ class Outage:
             self._next = now + self._wait
             self._wait = min(2 * self._wait, LONGEST_WAIT)
 
-    def faulted(self, now: float) -> None:
-        """A request got no answer, or one that says that nobody is there."""
+    def faulted(self, now: float, *, before: float | None = None) -> None:
+        """A request got no answer, or one that says that nobody is there.
+
+        ``before`` is when that happened to the same call the last time; None when it has not yet.
+        """
+        was_on = self.on
         if not self._faults:
             self._since = now
         self._faults += 1
-        if self._faults == FAULTS:
+        if self._seen and before is not None and before >= max(self._since, now - TOGETHER_SECONDS):
+            self._faults = max(self._faults, FAULTS)
+        if self.on and not was_on:
             self._wait, self._next = 2 * FIRST_WAIT, now + FIRST_WAIT
 
-    def answered(self) -> None:
-        """A request got an answer, whatever it says: the gateway is there."""
-        self._faults = 0
+    def answered(self, sent: float) -> None:
+        """A request that left at ``sent`` got an answer, whatever it says: the gateway is there.
+
+        What left before an outage began, and is answered late, says nothing of whether that is over.
+        """
+        if not self.on or sent >= self._since:
+            self._faults, self._seen = 0, True
 
     def exhausted(self, now: float) -> bool:
         """Whether it has gone on for longer than is borne."""

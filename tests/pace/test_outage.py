@@ -25,7 +25,53 @@ def test_an_answer_between_faults_starts_the_count_anew() -> None:
     for _ in range(5 * FAULTS):
         for _ in range(FAULTS - 1):
             outage.faulted(0.0)
-        outage.answered()
+        outage.answered(0.0)
+    assert not outage.on
+
+
+def seen(at: float = 0.0) -> Outage:
+    """Of a gateway that has answered."""
+    outage = Outage()
+    outage.answered(at)
+    return outage
+
+
+def test_two_faults_of_one_call_and_no_answer_to_anybody_are_an_outage() -> None:
+    outage = seen()
+    outage.faulted(5.0)
+    outage.faulted(5.1)
+    assert not outage.on, "they are of two calls"
+    outage.faulted(6.0, before=5.0)
+    assert (outage.on, outage.wait(6.0)) == (True, 1.0)
+
+
+def test_two_faults_of_one_call_with_an_answer_between_them_are_its_own() -> None:
+    outage = seen()
+    outage.faulted(5.0)
+    outage.answered(5.2)
+    outage.faulted(6.0, before=5.0)
+    assert not outage.on
+
+
+def test_two_faults_of_one_call_that_each_took_minutes_are_its_own() -> None:
+    outage = seen()
+    outage.faulted(600.0)
+    outage.faulted(1201.0, before=600.0)
+    assert not outage.on
+
+
+def test_a_gateway_that_was_never_there_is_not_waited_for_after_two_faults() -> None:
+    outage = Outage()
+    outage.faulted(5.0)
+    outage.faulted(6.0, before=5.0)
+    assert not outage.on
+
+
+def test_an_answer_to_what_left_before_it_began_does_not_end_it() -> None:
+    outage = out(50.0)
+    outage.answered(49.9)
+    assert outage.on
+    outage.answered(50.0)
     assert not outage.on
 
 
@@ -51,7 +97,7 @@ def test_faults_of_requests_that_left_before_do_not_put_the_next_look_off() -> N
 def test_one_answer_ends_it_and_the_next_outage_begins_from_the_start() -> None:
     outage = out()
     outage.sent(1.0)
-    outage.answered()
+    outage.answered(1.0)
     assert (outage.on, outage.wait(1.0)) == (False, 0.0)
     for _ in range(FAULTS):
         outage.faulted(50.0)
@@ -62,5 +108,5 @@ def test_it_is_borne_for_as_long_as_there_is_patience() -> None:
     outage = out(100.0, patience=60.0)
     assert not outage.exhausted(159.0)
     assert outage.exhausted(160.0)
-    outage.answered()
+    outage.answered(160.0)
     assert not outage.exhausted(1000.0)
