@@ -7,25 +7,25 @@ from collections.abc import Iterator
 
 from simulated_gateway import Asked, note
 from simulated_runs import Run, Simulation
+from simulated_scenario import Scenario
 
+from opper_batch.engines.local import GRACE_SECONDS
 from opper_batch.errors import OpperBatchError
 from opper_batch.pace import CEILING
 
-ATTEMPTS = 3
-REPAIR = 1
+ATTEMPTS = 3  # a repair among them
 # A reply whose cost was heard: it fits, does not fit, or promises an answer.
 _PRICED = {"", "stall", "misfit", "pending"}
 # What nobody would charge for.
 _FREE = {"throttled", "limited", "crowded", "before", "400", "401", "402", "403"}
 _REFUSALS = {"throttled", "limited", "crowded"}
-# So many refusals it takes at least to find out that they come at random.
-_FOUND_OUT = 9
+# So many refusals at least bind all, before one can be known to be one of many that come at random.
+_FOUND_OUT = 10
 
 
 def broken_promises(simulation: Simulation) -> list[str]:
     """One sentence for each promise that was not kept."""
-    judges = (_ends, _rows, _answers, _asked_again, _lost, _paid_attempts, _money, _cap, _waits, _places)
-    return [sentence for judge in judges for sentence in judge(simulation)]
+    return [sentence for judge in _JUDGES for sentence in judge(simulation)]
 
 
 def kept(simulation: Simulation) -> None:
@@ -38,11 +38,28 @@ def kept(simulation: Simulation) -> None:
 def _ends(simulation: Simulation) -> Iterator[str]:
     """Nothing hangs, and whatever stops a run is said on purpose."""
     for number, run in enumerate(simulation.runs):
-        if not run.killed and run.ended and not isinstance(run.ended.error, OpperBatchError | None):
+        if not run.killed and run.ended and not _is_due(run.ended.error, run, simulation.scenario):
             yield f"run {number} ended with {run.ended.error!r}"
     last = simulation.runs[-1].ended
     if not last or last.error:
         yield f"the last run did not end well: {last and last.error}"
+
+
+def _is_due(error: Exception | None, run: Run, scenario: Scenario) -> bool:
+    """Whether the scenario gives a reason for an end with this error."""
+    reasons = {
+        "the deadline has passed": run.deadline is not None,
+        "the budget of": run.cap is not None,
+        "the cap of": run.cap is not None,
+        "budget is used up": scenario.shut,
+        "refuses the key": scenario.shut,
+        "has been out for": scenario.outages or scenario.faults,
+        "does not answer": scenario.outages or scenario.faults,
+        "fails at every call": scenario.outages or scenario.faults,
+    }
+    if not isinstance(error, OpperBatchError):
+        return error is None
+    return any(due for words, due in reasons.items() if words in error.message)
 
 
 def _rows(simulation: Simulation) -> Iterator[str]:
@@ -119,14 +136,47 @@ def _paid_attempts(simulation: Simulation) -> Iterator[str]:
     for number in range(len(simulation.runs)):
         times = Counter(asked.question for asked in _calls(simulation, number) if asked.billed is not None)
         for question, count in times.items():
-            if count > ATTEMPTS + REPAIR:
+            if count > ATTEMPTS:
                 yield f"run {number}: {question} was paid {count} times"
+
+
+def _borne(simulation: Simulation) -> Iterator[str]:
+    """A gateway that had answered and then cannot be reached is waited for: no row fails for that."""
+    scenario = simulation.scenario
+    if scenario.refused:  # those are answered also then, so that it is no outage
+        return
+    out = [(begin, end) for begin, end, how in scenario.outages if how == "before"]
+    for number, run in enumerate(simulation.runs):
+        calls = _calls(simulation, number)
+        for begin, end in out:
+            seen = {_step(asked) for asked in calls if not asked.fault and (asked.heard_at or end) < begin}
+            tried = {asked.question for asked in calls if begin <= asked.at < end and _step(asked) in seen}
+            other = {asked.question for asked in calls if not begin <= asked.at < end}
+            failed = run.after.ended - run.after.answered - run.before.ended
+            for question in tried & failed - other:
+                yield f"run {number}: {question} failed in an outage"
+
+
+def _held(simulation: Simulation) -> Iterator[str]:
+    """What the user allows a minute, and until when."""
+    scenario = simulation.scenario
+    for number, run in enumerate(simulation.runs):
+        times = [asked.at for asked in _calls(simulation, number)]
+        if most := scenario.requests_per_minute:
+            for place, at in enumerate(times[int(most) :]):
+                if at - times[place] < 60 - 1e-6:
+                    yield f"run {number}: more than {most:g} calls left in the minute before {at:.3f}"
+        if run.deadline is not None:
+            if late := [at for at in times if at > run.began + run.deadline + 1e-6]:
+                yield f"run {number}: a call left at {late[0]:.3f}, {run.deadline:g} s after {run.began:.3f}"
+            if run.over > run.began + run.deadline + GRACE_SECONDS + 1:
+                yield f"run {number} was over at {run.over:.3f}, {run.deadline:g} s after {run.began:.3f}"
 
 
 def _money(simulation: Simulation) -> Iterator[str]:
     """What the ledger says was paid is what the gateway said."""
     scenario = simulation.scenario
-    if scenario.kills or scenario.deadline is not None:
+    if scenario.kills:
         return
     told = sum(
         asked.told or 0.0
@@ -139,11 +189,13 @@ def _money(simulation: Simulation) -> Iterator[str]:
 
 
 def _cap(simulation: Simulation) -> Iterator[str]:
-    """Not crossed by more than what one call costs, or what requests cost above every price heard before they
-    left; nobody can know of a dear answer that never arrived, nor of any price before the first answer."""
+    """Not crossed by more than what requests cost above every price heard before they left.
+
+    Nobody can know of a dear answer that never arrived, nor of any price before the first answer.
+    """
     if simulation.scenario.unpriced:
         return
-    spent, above, dearest, known = 0.0, 0.0, 0.0, False
+    spent, above = 0.0, 0.0
     for number, run in enumerate(simulation.runs):
         above += _surprises(simulation, number)
         by_question: dict[str, float] = defaultdict(float)
@@ -161,11 +213,8 @@ def _cap(simulation: Simulation) -> Iterator[str]:
             else:
                 by_question[asked.question] += min(cost, simulation.scenario.price)
         spent += sum(by_question.values())
-        dearest = max([dearest, *by_question.values()])
-        priced = any(asked.heard_at and asked.fault in {"", "stall"} for asked in _calls(simulation, number))
-        known = known or priced
-        if known and by_question and run.cap is not None and spent - run.cap > max(dearest, above):
-            yield f"run {number}: ${spent:.6f} were spent of ${run.cap:.6f}, and a call costs ${dearest:.6f}"
+        if by_question and run.cap is not None and spent - run.cap > above + 1e-9:
+            yield f"run {number}: ${spent:.6f} were spent of ${run.cap:.6f}, ${above:.6f} of it a surprise"
         if run.ended and run.ended.error is None:
             spent = above = 0.0
 
@@ -194,11 +243,9 @@ def _surprises(simulation: Simulation, run: int) -> float:
 def _waits(simulation: Simulation) -> Iterator[str]:
     """After a Retry-After nothing leaves until it is over; files come from elsewhere.
 
-    A gateway that refuses at random, or for two reasons, is found out: then a refusal keeps back its own call
-    alone.
+    A gateway that refuses at random is found out: then a refusal keeps back its own call alone.
     """
-    scenario, refusals = simulation.scenario, 0
-    several = "throttled" in scenario.faults or (scenario.inside and scenario.limit)
+    random, refusals = "throttled" in simulation.scenario.faults, 0
     for number in range(len(simulation.runs)):
         until = {"": (-1.0, 0.0)}
         for asked, leaves in _moments(simulation, number):
@@ -209,7 +256,7 @@ def _waits(simulation: Simulation) -> Iterator[str]:
                         yield f"{what}, though at {by:.3f} it was told {end:.3f}"
                 continue
             refusals += asked.fault in _REFUSALS
-            chance = several and refusals >= _FOUND_OUT
+            chance = random and refusals > _FOUND_OUT
             who = asked.question if asked.fault in _REFUSALS and asked.what == "call" and chance else ""
             end = (asked.heard_at or 0.0) + (asked.wait or 0.0)
             if asked.wait and end > until.get(who, until[""])[0]:
@@ -232,6 +279,16 @@ def _places(simulation: Simulation) -> Iterator[str]:
 
 def _calls(simulation: Simulation, run: int) -> list[Asked]:
     return [asked for asked in simulation.journal if asked.run == run and asked.what == "call"]
+
+
+def _step(asked: Asked) -> str:
+    return asked.question.split()[0]
+
+
+_JUDGES = (
+    *(_ends, _rows, _answers, _asked_again, _lost, _paid_attempts, _borne, _held, _money, _cap),
+    *(_waits, _places),
+)
 
 
 def told(run: Run) -> str:

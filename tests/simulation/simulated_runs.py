@@ -51,6 +51,7 @@ class Run:
     began: float
     before: Held
     cap: float | None
+    deadline: float | None = None
     ended: Ended | None = None
     over: float = 0.0
     after: Held = field(default_factory=Held)
@@ -84,7 +85,8 @@ class Simulation:
         for number in range(_MOST_RUNS):
             self._run(number)
             run = self.runs[-1]
-            if run.ended and run.ended.error is None and self.gateway.calm:
+            # What was pending may have failed just now; the next run asks that anew.
+            if run.ended and run.ended.error is None and self.gateway.calm and not run.before.pending:
                 return
             self.clock.now += self._chance.choice((0.0, 1.0, 100.0, 2000.0))
             killed = number < len(self.scenario.kills)
@@ -95,19 +97,20 @@ class Simulation:
         scenario = self.scenario
         calm = self.gateway.calm
         cap = None if calm or scenario.cap is None else scenario.cap * (1 + number // 3)
+        deadline = None if calm else scenario.deadline
         options = Options(
             base_url=URL,
             state_dir=self._state,
             concurrency=scenario.concurrency,
             requests_per_minute=scenario.requests_per_minute,
             max_cost=cap,
-            deadline=None if calm else scenario.deadline,
+            deadline=deadline,
             trace=False,  # it goes over the real network
         )
         self.gateway.run, self.gateway.dead, self.gateway.inside = number, False, 0
         self._kill = scenario.kills[number] if number < len(scenario.kills) else ("", 0.0)
         self._counts = {}
-        run = Run(self.clock.now, self._held(), cap)
+        run = Run(self.clock.now, self._held(), cap, deadline)
         self.runs.append(run)
         self.clock.end = self.clock.now + LONGEST
         ended = execute(self.pipeline, options, world=self._world())

@@ -51,12 +51,39 @@ def hasty(simulation: Simulation) -> None:
     asked.wait, asked.fault = 10.0, "busy"
 
 
+def failed(simulation: Simulation) -> None:
+    """A row that nobody was reached for, after others were answered."""
+    run, calls = simulation.runs[0], [asked for asked in simulation.journal if asked.run == 0]
+    last = max(calls, key=lambda asked: asked.at)
+    last.fault, run.after = "before", replace(run.after, answered=run.after.answered - {last.question})
+    simulation.scenario = replace(simulation.scenario, outages=((last.at, last.at + 9, "before"),))
+
+
+def late(simulation: Simulation) -> None:
+    simulation.runs[0].deadline = 0.1
+
+
+def lingering(simulation: Simulation) -> None:
+    run = simulation.runs[0]
+    run.deadline, run.over = 60.0, run.began + 90
+
+
+def fast(simulation: Simulation) -> None:
+    simulation.scenario = replace(simulation.scenario, requests_per_minute=10)
+
+
 def crowded(simulation: Simulation) -> None:
     simulation.gateway.most_inside = 9
 
 
 def short(simulation: Simulation) -> None:
     simulation.scenario = replace(simulation.scenario, rows=simulation.scenario.rows + 1)
+
+
+def causeless(simulation: Simulation) -> None:
+    first = simulation.runs[0]
+    assert first.ended
+    first.ended = replace(first.ended, error=RunStopped("the deadline has passed; run again to go on"))
 
 
 def stopped(simulation: Simulation) -> None:
@@ -74,6 +101,11 @@ def stopped(simulation: Simulation) -> None:
         (overspent, "were spent of"),
         (untold, "were told and"),
         (paid_again, "was paid 5 times"),
+        (failed, "failed in an outage"),
+        (late, "a call left at"),
+        (lingering, "was over at"),
+        (fast, "more than 10 calls left in the minute"),
+        (causeless, "ended with RunStopped"),
         (hasty, "it was told"),
         (crowded, "are allowed"),
         (short, "must fail"),
