@@ -222,7 +222,7 @@ def _cap(simulation: Simulation) -> Iterator[str]:
 def _surprises(simulation: Simulation, run: int) -> float:
     """What requests of a run cost above every price that was heard before they were asked.
 
-    One whose answer was lost is a surprise only where no price at all had been heard.
+    Of one whose answer was lost it is what it can have cost, without the rare dear ones.
     """
     heard = [
         (asked.heard_at, asked.billed or 0.0)
@@ -233,10 +233,9 @@ def _surprises(simulation: Simulation, run: int) -> float:
     for asked in _calls(simulation, run):
         cost = asked.billed or 0.0
         known = max((price for at, price in heard if at <= asked.at), default=0.0)
-        if asked.heard_at is not None and asked.fault in _PRICED:
-            above += max(0.0, cost - known)
-        elif not known:
-            above += min(cost, simulation.scenario.price)
+        if asked.heard_at is None or asked.fault not in _PRICED:
+            cost = min(cost, simulation.scenario.price)
+        above += max(0.0, cost - known)
     return above
 
 
