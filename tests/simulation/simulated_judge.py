@@ -242,9 +242,11 @@ def _surprises(simulation: Simulation, run: int) -> float:
 def _waits(simulation: Simulation) -> Iterator[str]:
     """After a Retry-After nothing leaves until it is over; files come from elsewhere.
 
-    A gateway that refuses at random is found out: then a refusal keeps back its own call alone.
+    A gateway that refuses at random, or for two reasons, is found out: then a refusal keeps back its own call
+    alone.
     """
-    random, refusals = "throttled" in simulation.scenario.faults, 0
+    scenario, refusals = simulation.scenario, 0
+    several = "throttled" in scenario.faults or (scenario.inside and scenario.limit)
     for number in range(len(simulation.runs)):
         until = {"": (-1.0, 0.0)}
         for asked, leaves in _moments(simulation, number):
@@ -255,7 +257,7 @@ def _waits(simulation: Simulation) -> Iterator[str]:
                         yield f"{what}, though at {by:.3f} it was told {end:.3f}"
                 continue
             refusals += asked.fault in _REFUSALS
-            chance = random and refusals > _FOUND_OUT
+            chance = several and refusals > _FOUND_OUT
             who = asked.question if asked.fault in _REFUSALS and asked.what == "call" and chance else ""
             end = (asked.heard_at or 0.0) + (asked.wait or 0.0)
             if asked.wait and end > until.get(who, until[""])[0]:
