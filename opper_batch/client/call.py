@@ -165,29 +165,34 @@ class Client:
             await trace.begin(self._transport)
         end = trace.end(self._transport) if trace is not None else END
         body = self._rules.template.body(call.input, problems=tally.problems, end=end)
-        first = not tally.tries
+        if tally.tries:
+            await self._admitted_again(tally)
         tally.tries += 1
-        await (self._intended(call) if first else self._admitted_again(tally))
-        sent, used, share = self.gate.expect(len(body) / 4), None, self._bodies.share()
+        await self._intended(call)
+        share = self._bodies.share()
         try:
-            reply = await self._posted(body, tally, share)
-            used = reply.usage.tokens
+            reply = await self._sent(body, tally, share)
             if reply.operations:
                 tally.begun = reply
                 await self._journal.pend(call.key, reply)
                 return reply
             return await self._judged(reply, tally)
-        except Throttled as error:
-            used = 0
-            tally.wait = self.gate.throttled(sent, error.retry_after)
-            raise
         finally:
             share.done()
-            self.gate.leave(sent, used=used)
+
+    async def _admitted_again(self, tally: Tally) -> None:
+        """Wait for a place; raises RunStopped when the money is needed for what has left already."""
+        await self.gate.enter(again=True, last=tally.used == ATTEMPTS - 1)
+        if not self.budget.affords():
+            self.gate.leave()
+            raise over_budget(self.budget)
 
     async def _intended(self, call: Call) -> None:
         """It may leave from now on: its intent is durable, and nothing has shut the gate while that was
-        written. Raises GateClosed."""
+        written. Raises GateClosed.
+
+        What was in its place before is durable too, since commits keep their order.
+        """
         try:
             await self._journal.intend(call.key)
         except BaseException:
@@ -197,15 +202,22 @@ class Client:
             self.gate.leave()
             await self.gate.enter(again=True)
 
-    async def _admitted_again(self, tally: Tally) -> None:
-        """Wait for a place; raises RunStopped when the money is needed for what has left already."""
-        await self.gate.enter(again=True, last=tally.used == ATTEMPTS - 1)
-        while self.gate.is_shut:
-            self.gate.leave()
-            await self.gate.enter(again=True)
-        if not self.budget.affords():
-            self.gate.leave()
-            raise over_budget(self.budget)
+    async def _sent(self, body: bytes, tally: Tally, share: Share) -> Reply:
+        """Send it and give the place back.
+
+        What came is queued for the ledger before anybody can take the place, if nothing is awaited before.
+        """
+        sent, used = self.gate.expect(len(body) / 4), None
+        try:
+            reply = await self._posted(body, tally, share)
+            used = reply.usage.tokens
+        except Throttled as error:
+            used = 0
+            tally.wait = self.gate.throttled(sent, error.retry_after)
+            raise
+        finally:
+            self.gate.leave(sent, used=used)
+        return reply
 
     async def _posted(self, body: bytes, tally: Tally, share: Share) -> Reply:
         request = Request("POST", self._gateway.url(CALL_PATH), self._gateway.headers, body, share=share)

@@ -31,12 +31,16 @@ class Journal:
     """The ledger as a client sees it. One for each step; every method returns when its entry is durable.
 
     Entries of one turn of the loop are submitted as one write. A call has one entry under way at a time.
+    ``pended`` says whether earlier runs left anything pending.
     """
 
-    def __init__(self, submit: Callable[..., Future[int]], *, run: int, template: int) -> None:
+    def __init__(
+        self, submit: Callable[..., Future[int]], *, run: int, template: int, pended: bool = True
+    ) -> None:
         self._submit = submit
         self._run = run
         self._template = template
+        self._pended = pended
         self._forget_intent = forget_intent(run)
         self._entries: list[_Entry] = []
 
@@ -46,6 +50,7 @@ class Journal:
 
     async def pend(self, key: bytes, reply: Reply) -> None:
         """Before the first poll: a 202's operations, so that the call is never posted again."""
+        self._pended = True
         await self._durable((PENDING, (key, reply.raw, time.time())), (self._forget_intent, (key,)))
 
     async def retract(self, key: bytes) -> None:
@@ -68,10 +73,11 @@ class Journal:
         statements = [(OUTCOME, self._outcome(outcome, final)), (TOTALS, self._counts(outcome, final))]
         if final:
             statements.append((self._forget_intent, (outcome.key,)))
-        if not still_pending:
-            statements.append((FORGET_PENDING, (outcome.key,)))
-        elif begun is not None:
+        if still_pending and begun is not None:
+            self._pended = True
             statements.append((PENDING, (outcome.key, begun, time.time())))
+        elif self._pended and not still_pending:
+            statements.append((FORGET_PENDING, (outcome.key,)))
         await self._durable(*statements)
 
     async def _durable(self, *statements: _Statement) -> None:
@@ -90,7 +96,7 @@ class Journal:
         ended: list[_Entry] = []
         for entry in entries:
             (leaving if entry[0][0][0] is INTENT else ended).append(entry)
-        for together in (leaving, ended):
+        for together in (ended, leaving):  # who leaves may have the place of one that ended just now
             if together:
                 self._write(loop, together)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 _MOST_ROWS = 64
+_ANY_COUNT = 16  # up to here each count of rows is a text of its own
+STATEMENTS = 256  # texts, of all kinds, that a connection keeps prepared
 
 Row = tuple[Any, ...]
 
@@ -16,7 +18,7 @@ class Bulk:
     """A statement over any number of rows: ``head``, the rows, ``tail``.
 
     SQLite hands the interpreter's lock over at every statement, and to get it back from a busy event loop
-    takes longer than the row itself: so rows of one kind go together. They go in powers of two, so that
+    takes longer than the row itself: so rows of one kind go together. Many go in powers of two, so that
     their few texts are prepared once.
     """
 
@@ -28,7 +30,7 @@ class Bulk:
         """Statements with their values, for all of ``rows``."""
         start = 0
         while left := len(rows) - start:
-            count = min(_MOST_ROWS, 1 << (left.bit_length() - 1))
+            count = left if left <= _ANY_COUNT else min(_MOST_ROWS, 1 << (left.bit_length() - 1))
             yield self.text(count), [value for row in rows[start : start + count] for value in row]
             start += count
 
@@ -37,12 +39,24 @@ class Bulk:
         return f"{self.head} {','.join([marks] * rows)} {self.tail}"
 
 
+class Sums(Bulk):
+    """A statement that adds to what is there: rows with the same first ``keys`` values are one row, summed."""
+
+    keys = 2
+
+    def statements(self, rows: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:
+        of_key: dict[Row, list[Row]] = {}
+        for row in rows:
+            of_key.setdefault(row[: self.keys], []).append(row[self.keys :])
+        yield from super().statements([(*key, *map(sum, zip(*its, strict=True))) for key, its in of_key.items()])
+
+
 OUTCOME = Bulk(
     "INSERT INTO outcomes (key, run, template, ok, final, error, reply, model, cost, input_tokens,"
     " output_tokens, latency_ms, attempts, throttled, trace, artifacts, at) VALUES",
     17,
 )
-TOTALS = Bulk(
+TOTALS = Sums(
     "INSERT INTO totals (run, template, ok, failed, calls, throttled, unpriced, cost, input_tokens,"
     " output_tokens, latency_ms) VALUES",
     11,

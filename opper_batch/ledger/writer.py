@@ -41,6 +41,7 @@ from opper_batch.ledger.statements import (
     NEW_RUN,
     NEW_TEMPLATE,
     PROGRESS,
+    STATEMENTS,
     Bulk,
     Row,
 )
@@ -118,7 +119,8 @@ class Ledger:
         """Where the calls of one step's prompt are written down."""
         self._do((NEW_TEMPLATE, (digest, step, json.dumps(dict(fields)))))
         with self.view() as view:
-            return Journal(self.submit, run=self.run, template=view.template(digest))
+            template, pended = view.template(digest), view.pending_calls() > 0
+        return Journal(self.submit, run=self.run, template=template, pended=pended)
 
     def view(self) -> View:
         """A read-only look at it, for the thread that asks."""
@@ -264,7 +266,7 @@ def _execute(connection: sqlite3.Connection, statements: Sequence[_Statement]) -
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, timeout=10)
+    connection = sqlite3.connect(path, isolation_level=None, timeout=10, cached_statements=STATEMENTS)
     try:
         format_of(connection, path)
         connection.execute("PRAGMA journal_mode=WAL")
