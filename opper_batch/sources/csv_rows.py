@@ -117,8 +117,11 @@ class _Lines:
                 yield lines
 
     def _whole_lines(self) -> Iterator[str]:
-        """The text, cut behind line breaks."""
-        rest = ""
+        """The text, cut behind line breaks; the first piece is a line, so that what follows may be plain."""
+        rest = self._text.readline(LONGEST)
+        if rest.endswith(("\n", "\r")):
+            yield rest
+            rest = ""
         # Reading as much as is left over keeps the work linear when a line is long.
         while len(rest) < LONGEST and (read := self._text.read(max(_CHUNK, len(rest)))):
             text = rest + read
@@ -162,7 +165,8 @@ def read_blocks(path: str, delimiter: str, columns: Sequence[str], size: int) ->
     """The data rows, each as wide as ``columns``, at most ``size`` to a block and bounded in characters."""
     with _lines(path, delimiter) as lines:
         strict = _StrictRows(path, lines, delimiter, columns, size)
-        yield from strict.blocks()
+        if not strict.has_read_all_given:  # a header of several lines
+            yield from strict.blocks()
         while text := lines.peek():
             strictly = strict.blank or len(text) >= LONGEST
             found = None if strictly else plain_columns(text, delimiter, len(columns))
@@ -205,6 +209,10 @@ class _StrictRows:
     def line(self) -> int:
         return self._reader.line_num + self._lines.passed + 1
 
+    @property
+    def has_read_all_given(self) -> bool:
+        return self._reader.line_num == self._lines.given
+
     def blocks(self) -> Iterator[Block]:
         """The full blocks up to the end of the text at hand, or of the row that goes beyond it."""
         line, width = self.line, len(self._columns)
@@ -216,7 +224,7 @@ class _StrictRows:
                         yield from self.rest()
                 else:  # nothing at the end of the file, a fault before it
                     self.blank = self.blank or line
-                if self._reader.line_num == self._lines.given:
+                if self.has_read_all_given:
                     return
                 line = self.line
         except csv.Error:
