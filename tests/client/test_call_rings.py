@@ -12,7 +12,7 @@ from client_rig import KEY, Rig, Stub, ok, reset, says
 
 from opper_batch.client import Gate, GateClosed
 from opper_batch.errors import AccessRefused, RunStopped
-from opper_batch.pace import Sent
+from opper_batch.pace import Pace
 from opper_batch.sandbox import Sandbox
 
 Rigs = Callable[..., Rig]
@@ -55,17 +55,14 @@ def test_the_intent_is_durable_before_the_request_arrives(stub: Stub, rig: Rigs)
     assert found == [{client.question().key}]
 
 
-def test_the_answer_is_durable_before_the_place_is_free(stub: Stub, rig: Rigs) -> None:
-    found: list[dict[bytes, bool]] = []
-
-    class Watched(Gate):
-        def leave(self, sent: Sent | None = None, *, used: float | None = None) -> None:
-            found.append(client.settled())
-            super().leave(sent, used=used)
-
-    client = rig(stub.calls(ok()).url, gate=Watched)
-    client.ask()
-    assert found == [{client.question().key: True}]
+def test_an_answer_is_durable_before_a_request_leaves_in_its_place(stub: Stub, rig: Rigs) -> None:
+    client = rig(stub.calls(says(500), ok(), ok(), ok()).url, pace=Pace(concurrency=1))
+    settled: list[int] = []
+    stub.watch = lambda seen: settled.append(len(client.settled()))
+    asyncio.run(client.asked([client.question(number) for number in range(3)]))
+    asked = [post.json["input"] for post in stub.posts]
+    assert asked == [0, 1, 0, 2]  # the third is tried again, in the place of one that was answered
+    assert settled == [0, 0, 1, 2]
 
 
 def test_an_answer_without_meta_has_an_unknown_cost_that_is_not_zero(stub: Stub, rig: Rigs) -> None:
