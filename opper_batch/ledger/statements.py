@@ -40,15 +40,14 @@ class Bulk:
 
 
 class Sums(Bulk):
-    """A statement that adds to what is there: rows with the same first ``keys`` values are one row, summed."""
-
-    keys = 2
+    """A statement that adds to what is there: rows of one run and template go as one, summed."""
 
     def statements(self, rows: Sequence[Row]) -> Iterator[tuple[str, list[Any]]]:
-        of_key: dict[Row, list[Row]] = {}
+        parts: dict[Row, list[Row]] = {}
         for row in rows:
-            of_key.setdefault(row[: self.keys], []).append(row[self.keys :])
-        yield from super().statements([(*key, *map(sum, zip(*its, strict=True))) for key, its in of_key.items()])
+            parts.setdefault(row[:2], []).append(row[2:])
+        sums = [(*key, *map(sum, zip(*its, strict=True))) for key, its in parts.items()]
+        yield from super().statements(sums)
 
 
 OUTCOME = Bulk(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from client_rig import KEY, Rig, Stub, ok, reset, says
 
-from opper_batch.client import Gate, GateClosed
+from opper_batch.client import GateClosed
 from opper_batch.errors import AccessRefused, RunStopped
 from opper_batch.pace import Pace
 from opper_batch.sandbox import Sandbox
