@@ -104,6 +104,7 @@ class Pace:
     def sent(self, now: float) -> None:
         """A request takes its place and is about to leave."""
         self.in_flight += 1
+        self.places.taken(self.in_flight)
         if self._slot is None:
             self._take(now)
         self._slot = None

@@ -17,11 +17,12 @@ _GROWTH = 0.02
 class Places:
     """``open`` requests may be under way at most; never more than ``most``."""
 
-    __slots__ = ("_highest", "_number", "_proof", "_suspect", "cap", "most", "open")
+    __slots__ = ("_filled", "_highest", "_number", "_proof", "_suspect", "cap", "most", "open")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = float(min(_FIRST, most))
+        self._filled = 0  # how many were open when last all of them were taken
         self.cap = 0  # what the gateway allows under way; 0 when it does not seem to limit that
         self._highest = 0
         self._suspect = 0
@@ -35,12 +36,20 @@ class Places:
         self._highest = inside
         return True
 
+    def taken(self, in_flight: int) -> None:
+        """A request takes its place, with which so many are taken."""
+        if in_flight >= self.open:
+            self._filled = in_flight
+
     def answered(self, in_flight: int, *, limited: bool, may_probe: bool) -> None:
-        """A request was let through: with no limit met, one place more: they double each round trip."""
+        """A request was let through: with no limit met, one place more: they double each round trip.
+
+        But for what was not needed: twice as many as were ever taken together are enough.
+        """
         if self.open >= self.most:
             return
         if not limited and not self.cap:
-            if in_flight >= self.open / 2:
+            if self.open < 2 * self._filled:
                 self.open = min(self.most, self.open + 1)
         elif in_flight >= self.open and may_probe:
             self.open += _GROWTH
@@ -56,7 +65,7 @@ class Places:
         self.open, self.cap = float(self.most), 0
 
     def start_over(self) -> None:
-        self.open, self.cap = float(min(_FIRST, self.most)), 0
+        self.open, self.cap, self._filled = float(min(_FIRST, self.most)), 0, 0
 
     def episode(self, sent: Sent) -> bool:
         """An episode began with ``sent``; True when it is about the places rather than the rate.

@@ -41,7 +41,7 @@ def test_more_places_open_step_by_step_while_no_limit_is_known() -> None:
     assert passing(pace, 0.0) == 0
     answered(pace, 1.0)
     answered(pace, 1.0)
-    assert passing(pace, 1.0) == 3
+    assert passing(pace, 1.0) == 4
 
 
 def test_a_rate_that_is_set_is_held_from_then_on_with_every_place_open() -> None:
