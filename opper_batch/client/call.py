@@ -193,12 +193,14 @@ class Client:
 
         What was in its place before is durable too, since commits keep their order.
         """
-        try:
-            await self._journal.intend(call.key)
-        except BaseException:
-            self.gate.leave()
-            raise
-        while self.gate.is_shut:
+        while True:
+            try:
+                await self._journal.intend(call.key)
+            except BaseException:
+                self.gate.leave()
+                raise
+            if not self.gate.is_shut:
+                return
             self.gate.leave()
             await self.gate.enter(again=True)
 
