@@ -48,4 +48,4 @@ def test_a_number_says_exactly_what_happens(simulate: Simulate, seed: int) -> No
 
 
 def test_time_passes_that_nobody_waits_for(simulate: Simulate) -> None:
-    assert simulate(drawn(6)).clock.now > 1800
+    assert simulate(drawn(7)).clock.now > 1800
