@@ -253,7 +253,7 @@ class Client:
         """What a fault says of the gateway; raises RunStopped when it is more than a run should bear."""
         if error.absent:
             before, tally.absent_at = tally.absent_at, self._clock()
-            self.gate.unanswered(error.message, before=before)
+            self.gate.unanswered(error.message, before=before, last=tally.used == ATTEMPTS - 1)
         else:
             self.gate.answered(sent)
         if isinstance(error, ServerFault) and error.retry_after:

@@ -78,13 +78,15 @@ class Gate:
         """
         return error.absent and not error.paid and self.outage.on
 
-    def unanswered(self, reason: str, *, before: float | None = None) -> None:
-        """Nobody was there, as ``before`` for the same call; when that goes on, calls leave one by one.
+    def unanswered(self, reason: str, *, before: float | None = None, last: bool = False) -> None:
+        """Nobody was there, as ``before`` for the same call, whose ``last`` attempt it may be.
+
+        When that goes on, calls leave one by one.
 
         After ten minutes of it closes the gate and raises RunStopped.
         """
         now = self._clock()
-        self.outage.faulted(now, before=before)
+        self.outage.faulted(now, before=before, last=last)
         if self.outage.exhausted(now):
             self.close()
             minutes = self.outage.patience / 60

@@ -31,6 +31,7 @@ class Outage:
         self._next = float("-inf")
         self._failed_calls = 0
         self._seen = False  # it has answered anything in this run
+        self._latest = float("-inf")  # when the latest of the requests that were answered had left
 
     @property
     def on(self) -> bool:
@@ -47,17 +48,19 @@ class Outage:
             self._next = now + self._wait
             self._wait = min(2 * self._wait, LONGEST_WAIT)
 
-    def faulted(self, now: float, *, before: float | None = None) -> None:
+    def faulted(self, now: float, *, before: float | None = None, last: bool = False) -> None:
         """A request got no answer, or one that says that nobody is there.
 
-        ``before`` is when that happened to the same call the last time; None when it has not yet.
+        ``before`` is when that happened to the same call the last time; None when it has not yet. ``last``
+        when the call may not be tried again: then late answers to what had left earlier do not count.
         """
         was_on = self.on
         if not self._faults:
             self._since = now
         self._faults += 1
-        if self._seen and before is not None and before >= max(self._since, now - TOGETHER_SECONDS):
-            self._faults = max(self._faults, FAULTS)
+        if self._seen and before is not None and before >= now - TOGETHER_SECONDS:
+            if before >= self._since or (last and before > self._latest):
+                self._faults = max(self._faults, FAULTS)
         if self.on and not was_on:
             self._wait, self._next = 2 * FIRST_WAIT, now + FIRST_WAIT
 
@@ -66,6 +69,7 @@ class Outage:
 
         What left before an outage began, and is answered late, says nothing of whether that is over.
         """
+        self._latest = max(self._latest, sent)
         if not self.on or sent >= self._since:
             self._faults, self._seen = 0, True
 

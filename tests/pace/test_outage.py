@@ -53,6 +53,18 @@ def test_two_faults_of_one_call_with_an_answer_between_them_are_its_own() -> Non
     assert not outage.on
 
 
+def test_before_the_last_attempt_is_used_up_only_answers_to_what_left_since_count() -> None:
+    for left, on in ((0.5, True), (1.5, False)):
+        outage = seen()
+        outage.faulted(1.0)
+        outage.answered(left)
+        outage.faulted(2.0, before=1.0)
+        assert not outage.on
+        outage.answered(left)
+        outage.faulted(3.0, before=1.2, last=True)
+        assert outage.on is on
+
+
 def test_two_faults_of_one_call_that_each_took_minutes_are_its_own() -> None:
     outage = seen()
     outage.faulted(600.0)

@@ -66,6 +66,15 @@ FOUND = {
     "the last few rows failed in an outage before it was noticed": Scenario(
         rows=20, distinct=20, concurrency=3, outages=((5.0, 125.0, "before"),)
     ),
+    "late answers to what had left before an outage hid it from the last attempt of a row": Scenario(
+        seed=4918,
+        rows=40,
+        distinct=40,
+        concurrency=4,
+        requests_per_minute=120,
+        outages=((8.34, 128.34, "before"),),
+        hopeless=2,
+    ),
     "a call left after the deadline, which passed while its intent was written": Scenario(
         seed=5, rows=25, distinct=25, concurrency=4, latency=0.05, limit=(10, 1), deadline=1, slow_disk=0.5
     ),
