@@ -58,9 +58,8 @@ class Outage:
         if not self._faults:
             self._since = now
         self._faults += 1
-        if self._seen and before is not None and before >= now - TOGETHER_SECONDS:
-            if before >= self._since or (last and before > self._latest):
-                self._faults = max(self._faults, FAULTS)
+        if self._seen and before is not None and self._is_together(now, before, last=last):
+            self._faults = max(self._faults, FAULTS)
         if self.on and not was_on:
             self._wait, self._next = 2 * FIRST_WAIT, now + FIRST_WAIT
 
@@ -88,6 +87,11 @@ class Outage:
     def call_settled(self) -> None:
         """A call got an answer, if only one that refuses it or does not fit."""
         self._failed_calls = 0
+
+    def _is_together(self, now: float, before: float, *, last: bool) -> bool:
+        """Whether two faults of one call are near each other, and nobody was answered in between."""
+        unanswered = before >= self._since or (last and before > self._latest)
+        return unanswered and before >= now - TOGETHER_SECONDS
 
     def __repr__(self) -> str:
         return f"Outage(on={self.on}, faults={self._faults})"
