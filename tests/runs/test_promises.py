@@ -102,10 +102,15 @@ def test_a_source_that_changes_during_the_run_stops_it_and_the_answers_stay(
     assert (said["rows"], said["calls"]) == (41, 1)
 
 
-def test_export_of_what_nobody_asked_writes_nothing(here: Path) -> None:
+def test_export_of_what_nobody_asked_writes_nothing(here: Path, gateway: Callable[..., Sandbox]) -> None:
     Path("out.parquet").write_bytes(b"precious")
-    with pytest.raises(ob.DefinitionError, match="nothing is known"):
+    with pytest.raises(ob.DefinitionError, match="has not run yet"):
         ob.export(pipeline(), sink="out.parquet", base_url="http://127.0.0.1:9")
+    gateway()
+    ob.run(pipeline())
+    other = {"name": "tag", "instructions": "Another.", "input": ["text"], "columns": {"tag": ["a", "b"]}}
+    with pytest.raises(ob.DefinitionError, match="nothing is known of"):
+        ob.export(pipeline(steps=[other]), sink="out.parquet")
     assert Path("out.parquet").read_bytes() == b"precious"
 
 
