@@ -52,7 +52,8 @@ def test_a_result_is_on_the_disk_before_it_has_its_name_and_its_name_before_the_
 def test_no_request_leaves_while_something_written_down_is_not_on_the_disk(
     gateway: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    """The system's own account, of one call at a time: the last answer and the next intent lie between."""
+    """The system's own account, of one call at a time: the last answer and the next intent lie between,
+    in one commit or in two."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
     case = Case(gateway(), 6)
@@ -86,6 +87,8 @@ def test_no_request_leaves_while_something_written_down_is_not_on_the_disk(
             posts.append(commits)
             commits = 0
     assert len(posts) == 6
-    assert all(number >= 2 for number in posts[1:]), "an answer's commit and the next intent's, each synced"
+    assert all(number >= 1 for number in posts[1:]), (
+        "the answer's commit and the next intent's, or one of both"
+    )
     assert commits >= 1, "the last answer's"
     assert case.requests == 6
