@@ -8,12 +8,17 @@ from opper_batch.ledger.view import View
 
 _SLICES = 60
 _RUN_AT = "SELECT run FROM outcomes WHERE id >= ? ORDER BY id LIMIT 1"
+# What is grouped is sorted, and a sort holds whole columns: the replies themselves, unless they stay behind.
 _OVER_TIME = """
-    SELECT min(max(CAST((at - ?) / ? AS INTEGER), 0), ?), coalesce(model, 'not stated'),
-           sum(ok AND final), sum(final AND NOT ok), sum(reply IS NOT NULL AND attempts > 0), sum(attempts),
-           sum(throttled), coalesce(sum(cost), 0.0), sum(cost IS NULL AND attempts > 0),
+    WITH parts AS MATERIALIZED (
+        SELECT min(max(CAST((at - ?) / ? AS INTEGER), 0), ?) AS slice,
+               coalesce(model, 'not stated') AS model, ok, final, reply IS NOT NULL AS replied, attempts,
+               throttled, cost, input_tokens, output_tokens
+        FROM outcomes WHERE id >= ? AND id < ? AND run = ?)
+    SELECT slice, model, sum(ok AND final), sum(final AND NOT ok), sum(replied AND attempts > 0),
+           sum(attempts), sum(throttled), coalesce(sum(cost), 0.0), sum(cost IS NULL AND attempts > 0),
            coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0)
-    FROM outcomes WHERE id >= ? AND id < ? AND run = ? GROUP BY 1, 2 ORDER BY 1, 2"""
+    FROM parts GROUP BY 1, 2 ORDER BY 1, 2"""
 _LATENCIES = """
     SELECT latency_ms, count(*) FROM outcomes
     WHERE id >= ? AND id < ? AND run = ? AND ok AND latency_ms IS NOT NULL GROUP BY 1 ORDER BY 1"""

@@ -23,9 +23,9 @@ from opper_batch.runs.preflight import BATCH_ROWS, check_rows
 from opper_batch.runs.state import ledger_path
 from opper_batch.sinks import Sink
 from opper_batch.sources import Checked, FirstRows, SinceRows, Source, open_source
-from opper_batch.sources.contract import BYTES_PER_BATCH
 
-_FIRST_ROWS = 16  # of 16 MB each, at worst
+_FIRST_ROWS = 4  # of 16 MB each, at worst
+_PART_BYTES = 8 * 2**20  # of which several copies are held: replies, values, columns, the file's group
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Setting:
                 yield found
                 rows = found.batch.num_rows
                 start += rows
-                most = min(BATCH_ROWS, 1 + rows * BYTES_PER_BATCH // (1 + found.batch.nbytes))
+                most = min(BATCH_ROWS, 1 + rows * _PART_BYTES // (1 + found.batch.nbytes))
             first_row += batch.num_rows
 
 
