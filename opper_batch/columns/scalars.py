@@ -15,6 +15,7 @@ import struct
 import uuid
 from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
 from pydantic_core import PydanticCustomError, from_json
 
@@ -203,16 +204,16 @@ def choice_reader(values: tuple[str, ...]) -> Reader:
     return read
 
 
-def bounded(read: Reader, low: object, high: object) -> Reader:
+def bounded(read: Reader, low: Any, high: Any) -> Reader:
     """``read``, and then refuse what is below ``low`` or above ``high``; None is no bound."""
     if low is None and high is None:
         return read
 
     def read_within(value: object) -> object:
-        found = read(value)
-        if low is not None and found < low:  # type: ignore[operator]
+        found: Any = read(value)
+        if low is not None and found < low:
             raise misfit(f"should be at least {said(low)}")
-        if high is not None and found > high:  # type: ignore[operator]
+        if high is not None and found > high:
             raise misfit(f"should be at most {said(high)}")
         return found
 

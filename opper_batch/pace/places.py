@@ -44,7 +44,7 @@ class Places:
     def answered(self, in_flight: int, *, limited: bool, may_probe: bool) -> None:
         """A request was let through: with no limit met, one place more: they double each round trip.
 
-        But for what was not needed: twice as many as were ever taken together are enough.
+        But for what was not asked for: twice as many as were taken when last all were.
         """
         if self.open >= self.most:
             return

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,7 +20,7 @@ from opper_batch.runs.setting import Setting
 from opper_batch.seen import Numbers
 
 _MOST_REASONS = 1_000
-_NOTHING: Any = Known(*[None] * len(Known._fields))  # type: ignore[arg-type]
+_NOTHING = Known._make([None] * len(Known._fields))
 
 
 class Projector:

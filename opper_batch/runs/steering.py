@@ -136,8 +136,8 @@ def _with(limits: Limits, wish: Mapping[str, Any]) -> Limits:
     if not isinstance(asked, list):
         raise DefinitionError("it is not understood; use the same version of opper-batch for both")
     found = settings([str(pair) for pair in asked])
-    changes = {name.replace("-", "_"): number for name, number in found.items()}
-    return replace(limits, **changes)  # type: ignore[arg-type]
+    changes: dict[str, Any] = {name.replace("-", "_"): number for name, number in found.items()}
+    return replace(limits, **changes)
 
 
 def _sentences(before: Limits, after: Limits, in_flight: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from typing import Any
 from urllib.parse import unquote
 
 from starlette.applications import Starlette
@@ -35,8 +36,8 @@ def application(gateway: Gateway, journal: Journal) -> Starlette:
         *_trace_routes(gateway),
         *_system_routes(journal),
     ]
-    refusing = {Refusal: _refused, ClientDisconnect: _gone, 404: _unknown, 405: _unknown}
-    app = Starlette(routes=routes, exception_handlers=refusing)  # type: ignore[arg-type]
+    refusing: dict[Any, Any] = {Refusal: _refused, ClientDisconnect: _gone, 404: _unknown, 405: _unknown}
+    app = Starlette(routes=routes, exception_handlers=refusing)
     app.router.redirect_slashes = False
     return app
 
