@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 from ledger_model import Model, read
 
 from opper_batch.errors import MachineError
-from opper_batch.ledger import Journal, Ledger, View, rescue
+from opper_batch.ledger import Journal, Ledger, View, lock, rescue
 from opper_batch.protocol import Template
 from opper_batch.records import Outcome, Reply, Usage
 
@@ -216,8 +216,9 @@ def compared(examples: int) -> None:
 
 
 @pytest.fixture(autouse=True)
-def small_reserve(monkeypatch: pytest.MonkeyPatch) -> None:
+def quick_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rescue, "RESERVE_BYTES", 4096)  # it is made anew at every step that is a run
+    monkeypatch.setattr(lock, "_MOMENT_SECONDS", 0.0)  # nobody who looks at a lock holds it for a moment
 
 
 def test_the_ledger_is_what_its_model_says() -> None:
