@@ -64,8 +64,8 @@ def gateway(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..
 
 
 @pytest.fixture
-def program(here: Path) -> Program:
-    return Program()
+def program(here: Path, starter: Starter) -> Program:
+    return Program(starter)
 
 
 @pytest.fixture(scope="session")

@@ -63,18 +63,22 @@ class Starter:
             text=True,
         )
 
-    def start(self, *arguments: str, **environment: str) -> Started:
-        """A run in the working directory; ``environment`` is beside this process's own."""
+    def start(self, *arguments: str, said: Path = Path(), **environment: str) -> Started:
+        """A run in the working directory; ``environment`` is beside this process's own.
+
+        What it says goes to files in ``said``.
+        """
+        out, err = said / "said.out", said / "said.err"
         request = {
             "arguments": arguments,
             "environment": {**os.environ, **environment},
             "folder": os.getcwd(),
-            "out": "said.out",
-            "err": "said.err",
+            "out": str(out),
+            "err": str(err),
         }
-        for name in ("said.out", "said.err"):
-            Path(name).unlink(missing_ok=True)
-        return Started(int(self._asked(request)), self)
+        for file in (out, err):
+            file.unlink(missing_ok=True)
+        return Started(int(self._asked(request)), self, said)
 
     def exit_code(self, number: int, *, hang: bool) -> int | None:
         code: int | None = self._asked({"wait": number, "hang": hang})
@@ -101,6 +105,7 @@ class Started:
 
     number: int
     starter: Starter
+    _folder: Path
     _code: int | None = None
 
     @property
@@ -127,11 +132,11 @@ class Started:
 
     @property
     def out(self) -> str:
-        return Path("said.out").read_text()
+        return (self._folder / "said.out").read_text()
 
     @property
     def err(self) -> str:
-        return Path("said.err").read_text()
+        return (self._folder / "said.err").read_text()
 
     @property
     def said(self) -> dict[str, Any]:

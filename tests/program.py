@@ -7,6 +7,9 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from crashing import Starter
 
 PROGRAM = Path(sys.executable).with_name("opper-batch")
 
@@ -15,10 +18,15 @@ KEY = "op-canary-5f1c2a7e"
 
 
 class Program:
-    """The command line as a shell starts it."""
+    """The command line. Called, it is forked off one that is loaded; started, it is a shell's own."""
+
+    def __init__(self, starter: Starter) -> None:
+        self._starter = starter
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=100)
+        with TemporaryDirectory() as folder:
+            ended = self._starter.start(*arguments, said=Path(folder))
+            return subprocess.CompletedProcess(arguments, ended.wait(), ended.out, ended.err)
 
     def json(self, *arguments: str) -> dict[str, object]:
         """The object that ``--json`` prints last, its ``exit`` checked against the real exit code."""

@@ -513,9 +513,9 @@ def test_the_grace_is_bounded_and_leaves_what_was_in_flight_in_doubt(sandbox: Sa
 
 def test_a_second_interrupt_leaves_at_once(sandbox: Sandboxes, rig: Rigs) -> None:
     client = rig(sandbox(latency=30.0).url)
+    began = time.monotonic()
     interrupted_after(0.2)
     interrupted_after(0.5)
-    began = time.monotonic()
     engine = LocalEngine(client.client, proven=True)
     with pytest.raises(KeyboardInterrupt), closing(engine.outcomes(questions(client, 20))) as outcomes:
         list(outcomes)
