@@ -20,6 +20,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from opper_batch.pace.moods import CLOSE, EXCESS, Moods
+from opper_batch.pace.moods import COUNT as MOODS
 
 # Just below what a gateway allows, so that whatever it saves up grows while we hold.
 HELD = 0.99
@@ -168,9 +169,9 @@ class Learner:
 
     def _climb(self, past: float) -> None:
         if self.moods.testing:
-            if self.number - self._cut < CLOSE:
+            if not self.moods.ends(self.number - self._cut, self.rate):
                 return
-            self.moods.testing = self._sure = False
+            self._sure = False
         if self.rate < self.hold:
             self.rate = min(self.hold, self.rate * (1 + _BACK * past))
             return
@@ -187,7 +188,7 @@ class Learner:
         # The first one is close to no other, also where the rate was remembered.
         close = self._cut > 0 and sent.number - self._cut < CLOSE and not first
         testing = self.moods.testing
-        halve = self.moods.episode(sent.number, self._refused, close=close)
+        halve = self.moods.episode(sent.number, close=close)
         if wait and not self.moods.share:
             self.budget -= _PAUSE_COST * wait * min(tried, self._while_sending(sent))
         if self._measurable(sent, until, wait) or first:
@@ -199,9 +200,12 @@ class Learner:
             self._refused += 1
         if halve or testing:  # the rate of a test stays as it is until the test is over
             self.rate = tried / 2 if halve else tried
+        if not testing:
+            self.rate = max(self.rate, self.moods.safe)
         self.rate = min(self.most, max(self.rate, _LOWEST))
         if testing and self.moods.share:
             self.rate, self.hold, self.measured = self.most, self.most, 0.0  # it was chance: begin anew
+            self._measure_from(sent.number, until, exact=False)
         self._cut, self._grown = self.number, now
 
     def _measurable(self, sent: Sent, until: float, wait: float) -> bool:
@@ -296,4 +300,4 @@ _NUMBERS = attrgetter(
     *("_sure", "_speed", "_grown", "_waited"),
 )
 _OWN = 17
-COUNT = _OWN + 6  # how many ``numbers`` there are, those of the moods included
+COUNT = _OWN + MOODS  # how many ``numbers`` there are, those of the moods included

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 # Episodes (see ``learner``) nearer than this many requests belong together: once a limit is found and
 # held, the next probe comes hundreds of requests later.
 CLOSE = 100
 # After so many close episodes slowing down is put to the test: half the rate. What a limit refuses, up to a
 # third of the requests, it refuses no more at half the rate; chance refuses as before.
 _SUSPICIOUS = 5
-# Halved once more then: while the rate still climbs, a slow limit refuses a smaller share than it will.
-_STILL_SUSPICIOUS = 7
-_PROVEN = 9
 _MOST_SHARE = 0.35
+_ENOUGH = 3  # refusals, to say so
+# Of the refusals met in the test the second halves the rate once more: while a rate still climbs, a slow
+# limit refuses a smaller share than it will. The fourth proves that it is chance.
+_DOUBT, _PROOF = 2, 4
+# It is a limit when so many requests have passed that chance would have refused ten of them: a slow one is
+# not tested for minutes. The second test is as long as can be, since the first may have been luck.
+_LUCK = 10
 # The share is seen in some ten refusals only, so it is taken a little higher than seen.
 _MARGIN = 1.3
 _MOST_BELIEVED = 0.2
@@ -26,18 +32,22 @@ EXCESS = 6.0
 class Moods:
     """Whether the gateway refuses at random, and how often: ``share`` of the requests, 0 for never.
 
-    While it is above 0 a single refusal says nothing; only an excess of them is taken for a limit.
+    While it is above 0 a single refusal says nothing; only an excess of them is taken for a limit. ``safe``
+    is a rate that a test has shown to be below the limit, 0 for none: less is not needed.
     """
 
-    __slots__ = ("_begun", "_excess", "_refused", "_streak", "share", "testing")
+    __slots__ = ("_begun", "_excess", "_met", "_refused", "_streak", "_trial", "safe", "share", "testing")
 
     def __init__(self) -> None:
         self.share = 0.0
         self.testing = False  # slowing down is being put to the test
+        self.safe = 0.0
         self._excess = 0.0
-        self._streak = 0.0
-        self._begun = 0.0
-        self._refused = 0.0
+        self._streak = 0.0  # episodes close to each other
+        self._begun = 0.0  # the request that the streak began with
+        self._refused = 0.0  # since then
+        self._met = 0.0  # refusals in the test
+        self._trial = 0.0  # requests that have to pass to end it
 
     def posted(self, *, learning: bool) -> None:
         """A request leaves; ``learning`` while the rate is one that the limit, if any, lets through."""
@@ -49,6 +59,7 @@ class Moods:
 
     def refused(self, *, learning: bool) -> bool:
         """A request was refused; True when that is more than chance explains."""
+        self._refused += 1
         if not self.share:
             return True
         if learning:
@@ -59,29 +70,44 @@ class Moods:
         self._excess = 0.0
         return True
 
-    def episode(self, number: float, refused: float, *, close: bool) -> bool:
-        """An episode began with request ``number``, after so many refusals; True to halve the rate."""
+    def episode(self, number: float, *, close: bool) -> bool:
+        """An episode began with request ``number``; True to halve the rate."""
         if not close:
             self._streak, self._begun, self._refused, self.testing = 0, number, 0, False
             return False
         self._streak += 1
-        self._refused += 1 + refused
         share = self._refused / max(1, number - self._begun)
-        if self.testing and self._streak >= _PROVEN:
-            self.share = min(_MOST_BELIEVED, max(2 * _LEAST_BELIEVED, _MARGIN * share))
-            self.testing, self._streak = False, 0
-        elif self.testing and self._streak == _STILL_SUSPICIOUS:
-            return True
-        elif self._streak == _SUSPICIOUS and share < _MOST_SHARE:
-            self.testing = True
-            return True
-        return False
+        if self.testing:
+            self._met += 1
+            if self._met == _PROOF:
+                self.share = min(_MOST_BELIEVED, max(2 * _LEAST_BELIEVED, _MARGIN * share))
+                self.testing, self._streak, self.safe = False, 0, 0.0
+            return self._met == _DOUBT
+        if share > _MOST_SHARE and self._refused >= _ENOUGH:
+            self.safe = 0.0
+        elif self._streak >= _SUSPICIOUS and share < _MOST_SHARE:
+            self.testing, self._met, self._trial = True, 0, CLOSE if self.safe else min(CLOSE, _LUCK / share)
+        return self.testing
+
+    def ends(self, passed: float, rate: float) -> bool:
+        """Whether so many requests that passed at ``rate`` end the test: it is a limit, and above that."""
+        over = passed >= self._trial
+        if over:
+            self.testing, self._streak, self.safe = False, 0, rate
+        return over
 
     @property
     def numbers(self) -> tuple[float, ...]:
         """All of it, for ``restore``."""
-        return self.share, self.testing, self._excess, self._streak, self._begun, self._refused
+        found: tuple[float, ...] = _NUMBERS(self)
+        return found
 
     def restore(self, numbers: tuple[float, ...]) -> None:
-        self.share, testing, self._excess, self._streak, self._begun, self._refused = numbers
-        self.testing = bool(testing)
+        for name, number in zip(_NAMES, numbers, strict=True):
+            setattr(self, name, number)
+        self.testing = bool(self.testing)
+
+
+_NAMES = ("share", "testing", "safe", "_excess", "_streak", "_begun", "_refused", "_met", "_trial")
+_NUMBERS = attrgetter(*_NAMES)
+COUNT = len(_NAMES)  # how many ``numbers`` there are

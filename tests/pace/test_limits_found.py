@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
+from random import Random
 
 import pytest
-from scenarios import BY_NAME, MORE, TABLE, Result, measure
+from scenarios import BY_NAME, MORE, TABLE, Result, measure, whole
+from servers import Bucket
+from simulation import lognormal, simulate
+
+from opper_batch.pace import Pace
 
 QUICK_SEEDS = range(2)
 ALL_SEEDS = range(20)
@@ -27,6 +32,33 @@ def check(name: str, results: Iterable[Result]) -> None:
 @pytest.mark.parametrize("name", [scenario.name for scenario in TABLE])
 def test_the_limit_is_found_and_hardly_ever_crossed(name: str) -> None:
     check(name, quick(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "seed"),
+    [
+        ("5 % at random", 26),
+        ("5 % at random", 56),
+        ("5 % at random, and 50/s", 26),
+        ("5 % at random, 1 s", 3),
+        ("5 % at random, 1 s, and 50/s", 3),
+    ],
+)
+def test_chance_is_told_from_a_limit_however_unlucky_the_beginning(name: str, seed: int) -> None:
+    """Many refusals at first, or none for as long as the test takes: both kept the rate low for minutes."""
+    result = measure(name, seed)
+    assert result.holds(BY_NAME[name]), f"use {result.use:.3f}"
+
+
+def test_a_limit_that_fell_and_is_taken_for_chance_is_found_within_two_minutes() -> None:
+    """3 a second, then 15, then 3: below what a test had found to be safe."""
+    server = Bucket(3, 3, says=whole, changes=((300, 15), (600, 3)))
+    seen = simulate(Pace(), server, lognormal(Random(7)), seconds=900)
+    accepted, refused = seen.within(600, 720)
+    assert refused < accepted
+    accepted, refused = seen.within(720, 900)
+    assert accepted >= 0.95 * 3 * 180
+    assert refused < 0.1 * accepted
 
 
 def test_a_limit_that_changes_is_followed() -> None:
