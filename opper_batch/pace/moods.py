@@ -8,12 +8,13 @@ from operator import attrgetter
 # held, the next probe comes hundreds of requests later.
 CLOSE = 100
 # After so many close episodes slowing down is put to the test: half the rate. What a limit refuses, up to a
-# third of the requests, it refuses no more at half the rate; chance refuses as before.
+# fourth of the requests, it refuses no more at half the rate; chance refuses as before.
 _SUSPICIOUS = 5
-_MOST_SHARE = 0.35
+_MOST_SHARE = 0.25
 _ENOUGH = 3  # refusals, to say so
 # Of the refusals met in the test the second halves the rate once more: while a rate still climbs, a slow
-# limit refuses a smaller share than it will. The fourth proves that it is chance.
+# limit refuses a smaller share than it will. The fourth proves that it is chance; when they came so fast
+# that they would not have been suspected, each halves the rate again.
 _DOUBT, _PROOF = 2, 4
 # It is a limit when so many requests have passed that chance would have refused ten of them: a slow one is
 # not tested for minutes. The second test is as long as can be, since the first may have been luck.
@@ -36,7 +37,18 @@ class Moods:
     is a rate that a test has shown to be below the limit, 0 for none: less is not needed.
     """
 
-    __slots__ = ("_begun", "_excess", "_met", "_refused", "_streak", "_trial", "safe", "share", "testing")
+    __slots__ = (
+        "_begun",
+        "_excess",
+        "_met",
+        "_refused",
+        "_streak",
+        "_tested",
+        "_trial",
+        "safe",
+        "share",
+        "testing",
+    )
 
     def __init__(self) -> None:
         self.share = 0.0
@@ -46,7 +58,8 @@ class Moods:
         self._streak = 0.0  # episodes close to each other
         self._begun = 0.0  # the request that the streak began with
         self._refused = 0.0  # since then
-        self._met = 0.0  # refusals in the test
+        self._tested = 0.0  # the request that the test began with
+        self._met = 0.0  # refusals since then
         self._trial = 0.0  # requests that have to pass to end it
 
     def posted(self, *, learning: bool) -> None:
@@ -79,14 +92,16 @@ class Moods:
         share = self._refused / max(1, number - self._begun)
         if self.testing:
             self._met += 1
-            if self._met == _PROOF:
+            often = self._met > _MOST_SHARE * (number - self._tested)
+            if self._met >= _PROOF and not often:
                 self.share = min(_MOST_BELIEVED, max(2 * _LEAST_BELIEVED, _MARGIN * share))
                 self.testing, self._streak, self.safe = False, 0, 0.0
-            return self._met == _DOUBT
+            return self.testing and (self._met == _DOUBT or self._met >= _PROOF)
         if share > _MOST_SHARE and self._refused >= _ENOUGH:
             self.safe = 0.0
         elif self._streak >= _SUSPICIOUS and share < _MOST_SHARE:
-            self.testing, self._met, self._trial = True, 0, CLOSE if self.safe else min(CLOSE, _LUCK / share)
+            self.testing, self._met, self._tested = True, 0, number
+            self._trial = CLOSE if self.safe else min(CLOSE, _LUCK / share)
         return self.testing
 
     def ends(self, passed: float, rate: float) -> bool:
@@ -108,6 +123,6 @@ class Moods:
         self.testing = bool(self.testing)
 
 
-_NAMES = ("share", "testing", "safe", "_excess", "_streak", "_begun", "_refused", "_met", "_trial")
+_NAMES = ("share", "testing", "safe", "_excess", "_streak", "_begun", "_refused", "_tested", "_met", "_trial")
 _NUMBERS = attrgetter(*_NAMES)
 COUNT = len(_NAMES)  # how many ``numbers`` there are

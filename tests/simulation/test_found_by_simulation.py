@@ -49,6 +49,9 @@ FOUND = {
         kills=(("after commit", 40),),
         price=0.0013979470887707916,
     ),
+    "a limit of one in two seconds was taken for chance of a third": drawn(1546),
+    "a limit was taken for chance by what had passed slowly before": drawn(1085),
+    "a known rate that is too high was taken for chance": drawn(3361),
     "a row was paid five times in an outage that loses answers": drawn(4570),
     "an operation that an earlier run began has failed": Scenario(
         seed=4212,
