@@ -203,8 +203,8 @@ class Learner:
         if not testing:
             self.rate = max(self.rate, self.moods.safe)
         self.rate = min(self.most, max(self.rate, _LOWEST))
-        if testing and self.moods.share:
-            self.rate, self.hold, self.measured = self.most, self.most, 0.0  # it was chance: begin anew
+        if testing and close and not self.moods.testing:  # it was chance: begin anew
+            self.rate, self.hold, self.measured = self.most, self.most, 0.0
             self._measure_from(sent.number, until, exact=False)
         self._cut, self._grown = self.number, now
 
