@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from program import Program
 
-LOOK = """
+LOADED = """
 import sys
 from opper_batch.cli import main
-sys.argv[1:] = ["status", "pipelines/ticket_triage.toml", "--sandbox"]
 try:
     main()
 finally:
@@ -20,17 +19,33 @@ finally:
 """
 
 
+TRIAGE = ("pipelines/ticket_triage.toml", "--sandbox")
+
+
+def loaded(*arguments: str) -> tuple[str, set[str]]:
+    """What it says, and what it has loaded by its end."""
+    command = [sys.executable, "-c", LOADED, *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return ended.stdout, set(ended.stderr.split())
+
+
 @pytest.fixture
 def run_before(examples: Path, program: Program) -> None:
-    assert program("run", "pipelines/ticket_triage.toml", "--sandbox", "--quiet").returncode == 0
+    assert program("run", *TRIAGE, "--quiet").returncode == 0
 
 
 @pytest.mark.usefixtures("run_before")
 def test_status_loads_neither_tables_nor_a_client() -> None:
-    ended = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, timeout=60)
-    assert "240 of 240 done" in ended.stdout
-    loaded = set(ended.stderr.split())
-    assert not loaded & {"pyarrow", "duckdb", "polars", "httpx", "pydantic", "numpy"}
+    said, modules = loaded("status", *TRIAGE)
+    assert "240 of 240 done" in said
+    assert not modules & {"pyarrow", "duckdb", "polars", "httpx", "pydantic", "numpy"}
+
+
+@pytest.mark.usefixtures("examples")
+def test_a_run_from_csv_to_parquet_loads_no_database_but_the_ledgers() -> None:
+    said, modules = loaded("run", *TRIAGE)
+    assert "240 ok, 0 failed" in said
+    assert not modules & {"duckdb", "polars"}
 
 
 @pytest.mark.usefixtures("run_before")

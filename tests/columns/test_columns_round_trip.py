@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from opper_batch.columns import Columns
 from opper_batch.columns.kinds import KINDS
-from opper_batch.columns.sqltypes import SqlType, sql_type
+from opper_batch.columns.sqltypes import SqlType, plain_type, read_type, sql_type
 from opper_batch.errors import BadOutput
 from opper_batch.protocol import data_of
 
@@ -252,6 +252,10 @@ def test_what_is_accepted_is_valid_by_the_schema_sent(drawn):
             assert columns.read(json.dumps(answer)) == values
 
 
+def quoted_value(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
 def wired(columns: Columns, answer: dict[str, object]) -> dict[str, object]:
     """The answer, a whole number for a DECIMAL as text: the one thing that is taken beyond the schema."""
     return {column.name: _wired(column.sql, answer[column.name]) for column in columns}
@@ -274,6 +278,33 @@ def test_a_types_normal_text_means_the_same_type(text):
     assert sql_type(sql.text) == sql
     [column] = Columns.parse({"a": text})
     assert Columns.parse([column]).columns == (column,)
+
+
+PLAIN = [kind.upper() for kind in KINDS if kind not in ("decimal", "enum")]
+PLAIN += [
+    "DECIMAL(1,0)",
+    "DECIMAL(10,2)",
+    "DECIMAL(38,38)",
+    "ENUM('a')",
+    "ENUM('it''s', 'x, y', '''', '(ü)')",
+]
+
+
+@pytest.mark.parametrize("text", [*PLAIN, *(f"{text}[]" for text in PLAIN), "DATE[][]"])
+def test_the_usual_types_mean_what_duckdb_says(text):
+    assert plain_type(text) == read_type(text)
+
+
+@pytest.mark.parametrize("text", ["varchar", "DECIMAL(39,2)", "DECIMAL(2,3)", "INT", "VARCHAR[3]", "ENUM()"])
+def test_any_other_spelling_is_left_to_duckdb(text):
+    assert plain_type(text) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text("a'\\,( é\"", min_size=1).filter(str.strip), min_size=1, unique=True))
+def test_an_enum_means_what_duckdb_says(values):
+    text = read_type(f"ENUM({', '.join(map(quoted_value, values))})").text
+    assert plain_type(text) == read_type(text)
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
