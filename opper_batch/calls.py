@@ -84,38 +84,47 @@ class Policy:
 class Asking:
     """The calls of one step that are still to be asked; equal inputs are folded into one.
 
-    ``asked`` holds what is in flight; whoever takes an outcome calls ``ended``.
+    A call is open from when its batch is looked up until whoever takes its outcome calls ``ended``.
     """
 
     def __init__(self, view: View, policy: Policy) -> None:
         self.rows = 0
         self._view = view
         self._policy = policy
-        self._waiting = 0
-        self._in_flight: set[bytes] = set()
+        self._open: dict[bytes, int] = {}  # and how many rows are before the first that asks it; in order
 
     @property
     def settled_rows(self) -> int:
-        """Rows that nothing is in flight or waiting for; a call that stands for several counts as one."""
-        return max(0, self.rows - self._waiting - len(self._in_flight))
+        """Rows that nothing is open for; a call that stands for several counts as one."""
+        return max(0, self.rows - len(self._open))
+
+    @property
+    def settled_through(self) -> int:
+        """So many rows from the first one on have all that this run will bring them."""
+        return next(iter(self._open.values()), self.rows)
 
     def calls(self, batches: Iterable[Sequence[Call | None]]) -> Iterator[Call]:
         """One look-up for each batch; a call that a 202 answered before comes with that reply."""
         for batch in batches:
-            # In flight is looked at before the ledger: what has left the one is then in the other.
-            fresh = {call.key: call for call in batch if call and call.key not in self._in_flight}
+            # What is open is looked at before the ledger: what has left the one is then in the other.
+            fresh = {call.key: call for call in batch if call and call.key not in self._open}
             settled = self._view.settled(list(fresh))
             wanted = [key for key in fresh if self._policy.wants(settled.get(key))]
             pending = self._view.pending(wanted)
             since = self._view.pending_since(list(pending))
-            self.rows, self._waiting = self.rows + len(batch), len(wanted)
+            self._begin(batch, wanted)
             for key in wanted:
-                self._waiting -= 1
-                self._in_flight.add(key)
                 yield Call(key, fresh[key].input, pending.get(key), since.get(key))
 
     def ended(self, key: bytes) -> None:
-        self._in_flight.discard(key)
+        self._open.pop(key, None)
+
+    def _begin(self, batch: Sequence[Call | None], wanted: Sequence[bytes]) -> None:
+        if wanted:
+            last = len(batch) - 1
+            first = {call.key: last - back for back, call in enumerate(reversed(batch)) if call}
+            self._open.update((key, self.rows + first[key]) for key in wanted)
+        self.rows += len(batch)
 
 
 def prepare(pipeline: Pipeline, schema: pa.Schema, *, source: str, origin: str) -> tuple[Step, ...]:

@@ -26,7 +26,7 @@ from opper_batch.projection import Projected
 from opper_batch.records import Artifact, Call, Outcome, Usage
 from opper_batch.report import Summary
 from opper_batch.runs import Ended, Options
-from opper_batch.runs.publish import publish
+from opper_batch.runs.publish import Projector, publish
 from opper_batch.runs.setting import Setting, resolve
 from opper_batch.text import printable, shortened
 from opper_batch.withheld import without_secrets
@@ -151,7 +151,7 @@ def replay(pipeline: Pipeline, options: Options, recording: Recording, *, state:
         ledger.begin(origin=setting.origin, options={"replayed": "True"})
         for number in range(len(setting.steps)):
             _answer(setting, number, recording, ledger, view)
-        counts = publish(setting, view, run=ledger.run)
+        counts = publish(Projector(setting, view, run=ledger.run))
         summary = Summary(
             run_id=ledger.run,
             pipeline=pipeline.name,

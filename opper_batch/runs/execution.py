@@ -33,7 +33,7 @@ from opper_batch.runs.options import Options
 from opper_batch.runs.places import callable_gateway
 from opper_batch.runs.planning import planned, refuse_above
 from opper_batch.runs.progress import Telling
-from opper_batch.runs.publish import publish
+from opper_batch.runs.publish import Projector, publish
 from opper_batch.runs.reporting import keep_report, profile_of
 from opper_batch.runs.setting import Setting, resolve
 from opper_batch.runs.spending import learn_costs
@@ -42,6 +42,7 @@ from opper_batch.runs.survey import pilot_calls
 from opper_batch.runs.world import REAL, World
 
 INTERRUPTED = 130
+_OFTEN = 256  # outcomes: then it is looked how many rows can be joined already
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +133,7 @@ class _Run:
         self._view = view
         self._started = self._clock()
         self.profile = profile_of(setting)
+        self._projector = Projector(setting, view, run=ledger.run, seen=self.profile.add)
         self._policy = policy(options, view.runs(), run=ledger.run, now=time.time())
         limits = setting.pipeline.limits
         allowed = Limits.of(limits, options)
@@ -195,6 +197,7 @@ class _Run:
 
     def _settle_step(self, step: Step, earlier: tuple[Step, ...]) -> None:
         self._telling.begin()
+        last = step is self._setting.steps[-1] and self._pilot is None
         asking, gate = Asking(self._view, self._policy), Gate(self._pace, clock=self._clock)
         tell = partial(self._telling.step, step.name, asking, gate)
         client = self._client(step, gate)
@@ -213,9 +216,11 @@ class _Run:
         self.steering.begin(UnderWay(step.name, self._after(step), engine, client, asking))
         tell(now=True)
         with closing(engine.outcomes(asking.calls(self._questions(step, earlier, tell)))) as outcomes:
-            for outcome in outcomes:
+            for number, outcome in enumerate(outcomes, 1):
                 asking.ended(outcome.key)
                 tell()
+                if last and number % _OFTEN == 0:
+                    self._projector.ahead(asking.settled_through)
         tell(now=True)
         self._options.tell("step_done", step=step.name, rows=asking.settled_rows)
         self.steering.end()
@@ -245,14 +250,8 @@ class _Run:
 
     def _published(self) -> Counts:
         self._telling.begin()
-        counts = publish(
-            self._setting,
-            self._view,
-            run=self._ledger.run,
-            about={"run": str(self._ledger.run), **self.trace.ids},
-            told=self._telling.published,
-            seen=self.profile.add,
-        )
+        about = {"run": str(self._ledger.run), **self.trace.ids}
+        counts = publish(self._projector, about=about, told=self._telling.published)
         if self._setting.sink is not None and not counts.held_back:
             self._options.tell("published", output=self._setting.sink.target)
         return counts

@@ -11,7 +11,7 @@ from opper_batch.errors import DefinitionError
 from opper_batch.pipeline import Pipeline
 from opper_batch.report import Summary
 from opper_batch.runs.options import Options
-from opper_batch.runs.publish import publish
+from opper_batch.runs.publish import Projector, publish
 from opper_batch.runs.setting import resolve
 from opper_batch.runs.state import latest_run, ledger_to_look_at
 
@@ -44,7 +44,7 @@ def export(pipeline: Pipeline, options: Options) -> Summary:
         assert latest is not None
         run, spans = latest.id, {name: latest.summary.get(name) for name in ("span_id", "trace_id")}
         about = {"run": str(run), **{name: found for name, found in spans.items() if found}}
-        counts = publish(setting, view, run=run, about=about)
+        counts = publish(Projector(setting, view, run=run), about=about)
         return Summary(
             run_id=run,
             pipeline=pipeline.name,

@@ -1,8 +1,11 @@
-"""The output: source and ledger joined in source order, counted, and published once."""
+"""The output: source and ledger joined in source order, counted, and published once.
+
+Rows that are settled are joined ahead, while others are still asked, so that little is left to do at the end.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -16,42 +19,69 @@ from opper_batch.report import Counts, failures_by_reason
 from opper_batch.runs.judging import publish_judged
 from opper_batch.runs.marks import Held
 from opper_batch.runs.places import METADATA_TYPES, output_schema
+from opper_batch.runs.preflight import BATCH_ROWS
 from opper_batch.runs.setting import Setting
 from opper_batch.seen import Numbers
 
 _MOST_REASONS = 1_000
+# Ahead so many rows at a time, which take a hundredth of a second, as long as they fit into memory.
+_AHEAD_ROWS = 512
+_AHEAD_BYTES = 32 * 2**20
 _NOTHING = Known._make([None] * len(Known._fields))
 
 
 class Projector:
-    """Gives the output's batches and counts what goes by; answers of runs before ``run`` are cached.
+    """Gives the output's batches once and counts what goes by; answers of runs before ``run`` are cached.
 
-    ``about`` is said of the run in the schema's metadata.
+    ``seen`` gets every batch.
     """
 
     def __init__(
-        self, setting: Setting, view: View, *, run: int, about: Mapping[str, str] | None = None
+        self,
+        setting: Setting,
+        view: View,
+        *,
+        run: int,
+        seen: Callable[[pa.RecordBatch], None] = lambda _: None,
     ) -> None:
-        metadata = {f"opper_batch.{name}": value for name, value in (about or {}).items()}
-        self.schema = output_schema(setting.checked.schema, setting.pipeline).with_metadata(metadata or None)
-        self._setting = setting
-        self._view = view
+        self.schema = output_schema(setting.checked.schema, setting.pipeline)
+        self.setting = setting
+        self.view = view
         self._run = run
+        self._saw = seen
         self._seen = {step.name: Numbers() for step in setting.steps}
         self._tally: Counter[str] = Counter()
         self._reasons: Counter[str] = Counter()
-        self.rows = 0  # that have gone by
+        self.rows = 0  # that are joined
         self._cost = 0.0
         self._held = Held(setting.since.column) if setting.since else None
+        self._most = _AHEAD_ROWS
+        self._joined = self._join()
+        self._ahead: deque[pa.RecordBatch] = deque()
+        self._ahead_bytes = 0
+
+    def ahead(self, settled: int) -> None:
+        """Join what can be joined already: ``settled`` rows from the first one on will not change any more."""
+        while settled - self.rows >= _AHEAD_ROWS and self._ahead_bytes < _AHEAD_BYTES:
+            batch = next(self._joined)
+            self._ahead.append(batch)
+            self._ahead_bytes += batch.nbytes
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        for projected in self._setting.projected(self._setting.steps, self._view):
-            metadata = [
-                array for step in self._setting.steps for array in self._metadata(step.name, projected)
-            ]
+        while self._ahead:
+            yield self._ahead.popleft()
+        self._most = BATCH_ROWS
+        yield from self._joined
+
+    def _join(self) -> Iterator[pa.RecordBatch]:
+        steps = self.setting.steps
+        for projected in self.setting.projected(steps, self.view, most=lambda: self._most):
+            metadata = [array for step in steps for array in self._metadata(step.name, projected)]
             self.rows += projected.batch.num_rows
             self._count_rows(projected.batch, list(projected.answers.values()))
-            yield pa.RecordBatch.from_arrays([*projected.batch.columns, *metadata], schema=self.schema)
+            batch = pa.RecordBatch.from_arrays([*projected.batch.columns, *metadata], schema=self.schema)
+            self._saw(batch)
+            yield batch
         self._check()
 
     @property
@@ -103,54 +133,47 @@ class Projector:
             self._tally[next(kind for kind in ("failed", "skipped", "ok") if kind in statuses)] += count
 
     def _check(self) -> None:
-        rows = self._setting.checked.rows
+        rows = self.setting.checked.rows
         if self.counts.rows != rows or not self.counts.reconciles:
             raise SourceError(
-                f"{self._setting.source.name} gave {self.counts.rows:,} rows where it had {rows:,} before: "
+                f"{self.setting.source.name} gave {self.counts.rows:,} rows where it had {rows:,} before: "
                 "it changed during the run; nothing was published, run again"
             )
 
 
 def publish(
-    setting: Setting,
-    view: View,
+    projector: Projector,
     *,
-    run: int,
     about: Mapping[str, str] | None = None,
     told: Callable[[int], None] = lambda _: None,
-    seen: Callable[[pa.RecordBatch], None] = lambda _: None,
 ) -> Counts:
     """Write the sink, all or nothing; without a sink only count. What fails a check goes beside the sink.
 
-    ``about`` is said of the run in the file's metadata; ``told`` hears how many rows are written, ``seen``
-    gets every batch.
+    ``about`` is said of the run in the file's metadata; ``told`` hears how many rows are written.
     """
-    projector = Projector(setting, view, run=run, about=about)
-    with view.snapshot():
+    setting = projector.setting
+    said = {f"opper_batch.{name}": value for name, value in (about or {}).items()}
+    schema = projector.schema.with_metadata(said or None)
+    with projector.view.snapshot():
         if setting.pipeline.checks:
-            batches = _telling(projector, told, seen)
-            verdicts, rejected = publish_judged(setting, projector.schema, batches)
+            verdicts, rejected = publish_judged(setting, schema, _telling(projector, told))
             return replace(projector.counts, checks=verdicts, rejected=rejected)
         if setting.sink is None:
-            for batch in projector.batches():
-                seen(batch)
-                told(projector.rows)
+            for _ in _telling(projector, told):
+                pass
             return projector.counts
-        with setting.sink.open(projector.schema) as writer:
-            for batch in projector.batches():
+        with setting.sink.open(schema) as writer:
+            for batch in _telling(projector, told):
                 writer.write(batch)
-                seen(batch)
-                told(projector.rows)
     return projector.counts
 
 
-def _telling(
-    projector: Projector, told: Callable[[int], None], seen: Callable[[pa.RecordBatch], None]
-) -> Iterator[pa.RecordBatch]:
+def _telling(projector: Projector, told: Callable[[int], None]) -> Iterator[pa.RecordBatch]:
+    rows = 0
     for batch in projector.batches():
-        seen(batch)
         yield batch
-        told(projector.rows)
+        rows += batch.num_rows
+        told(rows)
 
 
 def _columns(answers: Sequence[Answer], repeated: Sequence[bool], *, run: int) -> dict[str, pa.Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,20 +52,23 @@ class Setting:
         """The ledger for reading; an empty one when the pipeline never ran."""
         return View(self.ledger_path) if holds_something(self.ledger_path) else View.empty()
 
-    def projected(self, steps: Sequence[Step], view: View) -> Iterator[Projected]:
-        """The source with the columns of ``steps``, batch by batch.
+    def projected(
+        self, steps: Sequence[Step], view: View, *, most: Callable[[], int] = lambda: BATCH_ROWS
+    ) -> Iterator[Projected]:
+        """The source with the columns of ``steps``, batch by batch, each of ``most()`` rows at most.
 
         Answers may be large, images for instance: how many rows come together follows from those before.
         """
-        first_row, most = 1, _FIRST_ROWS
+        first_row, fitting = 1, _FIRST_ROWS
         for batch in self.source.batches(BATCH_ROWS):
             start = 0
             while start < batch.num_rows:
-                found = project(batch.slice(start, most), steps, view, first_row=first_row + start)
+                part = batch.slice(start, min(fitting, most()))
+                found = project(part, steps, view, first_row=first_row + start)
                 yield found
                 rows = found.batch.num_rows
                 start += rows
-                most = min(BATCH_ROWS, 1 + rows * _PART_BYTES // (1 + found.batch.nbytes))
+                fitting = 1 + rows * _PART_BYTES // (1 + found.batch.nbytes)
             first_row += batch.num_rows
 
 
