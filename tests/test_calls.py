@@ -290,3 +290,19 @@ def test_rows_are_settled_when_nothing_is_waiting_or_in_flight_for_them(ledger: 
         asking.ended(key(8))
         assert list(calls) == []
         assert asking.settled_rows == 4
+
+
+def test_rows_are_settled_through_the_first_that_something_is_open_for(ledger: Ledger) -> None:
+    with ledger.view() as view:
+        asking = Asking(view, Policy(2))
+        calls = asking.calls([[call(1), call(7), call(7), call(8)], [None, call(8), call(9), call(1)]])
+        assert asking.settled_through == 0
+        next(calls)
+        assert asking.settled_through == 1, "row 2 is the first that is asked, rows 1 and 4 are known"
+        next(calls)
+        asking.ended(key(8))
+        assert asking.settled_through == 1, "a later row does not count before the earlier ones"
+        asking.ended(key(7))
+        assert asking.settled_through == 4
+        next(calls)
+        assert asking.settled_through in (5, 6), "a row whose call ended may be looked up once more"

@@ -61,7 +61,7 @@ class Projector:
         self._ahead_bytes = 0
 
     def ahead(self, settled: int) -> None:
-        """Join what can be joined already: ``settled`` rows from the first one on will not change any more."""
+        """Join what can be joined: ``settled`` rows from the first one on will not change any more."""
         while settled - self.rows >= _AHEAD_ROWS and self._ahead_bytes < _AHEAD_BYTES:
             batch = next(self._joined)
             self._ahead.append(batch)

@@ -88,6 +88,32 @@ def test_a_file_that_changes_while_it_is_read_is_refused(tmp_path: Path) -> None
         list(batches)
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "arrow", "sql", "table", "stream", "limit"])
+def test_two_passes_at_once_give_the_same_rows(tmp_path: Path, kind: str) -> None:
+    """What is answered is joined with its rows while later rows are still read to be asked."""
+    table = pa.table({"n": range(1_000)})
+    path = str(tmp_path / f"rows.{kind}")
+    pq.write_table(table, tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("n\n" + "".join(f"{n}\n" for n in range(1_000)))
+    (tmp_path / "rows.jsonl").write_text("".join(f'{{"n": {n}}}\n' for n in range(1_000)))
+    with pa.ipc.new_file(tmp_path / "rows.arrow", table.schema) as writer:
+        writer.write_table(table)
+    options: dict[str, dict[str, object]] = {
+        "sql": {"sql": f"SELECT * FROM '{tmp_path}/rows.parquet'"},
+        "table": {"table": table},
+        "stream": {"table": pa.RecordBatchReader.from_batches(table.schema, table.to_batches(100))},
+        "limit": {"path": tmp_path / "rows.parquet", "limit": 900},
+    }
+    source = open_source(**options.get(kind, {"path": path}))  # type: ignore[arg-type]
+    source.check()
+    read: list[list[dict[str, object]]] = [[], []]
+    for batches in zip(source.batches(64), source.batches(64), strict=True):
+        for rows, batch in zip(read, batches, strict=True):
+            rows.extend(batch.to_pylist())
+    assert read[0] == read[1] == rows_of(source)
+    assert len(read[0]) >= 900
+
+
 def test_checking_again_takes_the_file_as_it_is_now(tmp_path: Path) -> None:
     path = csv_file(tmp_path)
     source = open_source(path=path)
