@@ -84,6 +84,10 @@ class Pace:
         return self.learner.paused_until
 
     @property
+    def _shared(self) -> bool:
+        return self._commons is not None and self._commons.busy
+
+    @property
     def learned(self) -> Learned:
         learner, places = self.learner, self.places
         return Learned(learner.measured, learner.moods.share, places.open, places.cap)
@@ -92,8 +96,7 @@ class Pace:
         """Seconds until a request may leave; infinity while every place is taken."""
         if self.in_flight >= self.places.open:
             return inf
-        shared = self._commons is not None and self._commons.busy
-        wait = self._turn(now) if shared else self._requests.wait(now)
+        wait = self._turn(now) if self._shared else self._requests.wait(now)
         pause = self.learner.paused_until - now
         if pause > wait:
             wait = pause
@@ -135,8 +138,8 @@ class Pace:
             self._settle(now, sent, used)
         if self._refused:
             self._refused -= 1
-        else:
-            self.places.answered(before, limited=self.learner.measured > 0, may_probe=self.learner.may_probe)
+        elif self.places.open < self.places.most:
+            self._answered(before, now - sent.at)
 
     def refused(self, now: float, sent: Sent, wait: float | None) -> bool:
         """A 429 that says to wait so many seconds (None: says nothing); ``returned`` is still to come.
@@ -144,7 +147,7 @@ class Pace:
         True when everybody waits with it; when False, chance refused it, and only it has to wait.
         """
         self._refused += 1
-        common = self._commons is not None and self._commons.busy
+        common = self._shared
         if common:
             self._read(now)
         tried, heeded = self.learner.rate, self.learner.moods.share == 0
@@ -186,13 +189,13 @@ class Pace:
                 self.places.start_over()
             elif requests_per_minute and not self.places.cap:
                 self.places.unlock()
-            self._requests.turn_to(learner.rate)
+        self._requests.turn_to(learner.rate)
         self.concurrency = concurrency or CEILING
         self.places.allow(self.concurrency, limited=learner.rate < inf)
 
     def pause(self, now: float, seconds: float) -> None:
         """Nothing leaves for ``seconds``, whoever asks."""
-        common = self._commons is not None and self._commons.busy
+        common = self._shared
         if common:
             self._read(now)
         learner = self.learner
@@ -213,9 +216,21 @@ class Pace:
             requests.turn_to(learner.rate)
         requests.take(now)
 
+    def _answered(self, in_flight: int, seconds: float) -> None:
+        learner, places = self.learner, self.places
+        places.answered(
+            in_flight,
+            seconds,
+            limited=learner.measured > 0,
+            may_probe=learner.may_probe,
+            evenly=not self._shared,  # each who shares has places of its own that grow
+        )
+        if learner.rate == inf:
+            self._requests.gap = places.gap
+
     def _take_tokens(self, now: float, tokens: float) -> None:
         assert self._tokens
-        common = self._commons is not None and self._commons.busy
+        common = self._shared
         if common:
             self._read(now)
         self._tokens.take(now, tokens)
