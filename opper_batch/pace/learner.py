@@ -15,9 +15,9 @@ refusals are to be rare, and then climbs, first slowly, until the next episode.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from math import inf
 from operator import attrgetter
-from typing import NamedTuple
 
 from opper_batch.pace.moods import CLOSE, EXCESS, Moods
 from opper_batch.pace.moods import COUNT as MOODS
@@ -77,7 +77,8 @@ _LONG_WAIT = 2.0
 _EVERY = 0.02  # seconds between two steps of a climb
 
 
-class Sent(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Sent:
     """A request that left: its number, when, how many others were under way, whether more than ever since the
     last episode, and how many tokens were set aside for it."""
 
@@ -119,24 +120,14 @@ class Learner:
         """Whether a refusal may be risked; after a long time without one in any case."""
         return self.budget > 0 or self.number - self._cut > _LONG_AGO
 
-    def posted(self, now: float, *, binding: bool) -> None:
-        """A request leaves; ``binding``: it had to wait for the rate, else there is no reason to climb."""
+    def posted(self, now: float) -> bool:
+        """A request leaves; whether it is time for a ``step``."""
         self.number += 1
-        if self._anchor < 0:
-            self._measure_from(0, now, exact=False)
         if self.budget < _MOST_SAVED:
             self.budget += _EARNED
         if self.moods.share:
             self.moods.posted(learning=self.rate <= self.hold)
-        if self.rate < self.most and now - self._grown >= _EVERY:
-            past, self._grown = now - self._grown, now
-            if binding:
-                self._climb(min(past, max(1.0, 2 / self.rate)))
-            if not self._marks or self.rate > _MARK * self._marks[-1][3]:
-                self._marks.append((now, self.number, self._refused, self.rate))
-        elif self.rate == inf and now - self._grown >= _RAMP_MARK:
-            self._grown = now
-            self._marks.append((now, self.number, self._refused, inf))
+        return now - self._grown >= _EVERY
 
     def refused(self, now: float, sent: Sent, wait: float) -> bool:
         """A 429 to ``sent`` that says to wait so many seconds (0: says nothing). True when an episode begins.
@@ -174,6 +165,23 @@ class Learner:
         if measured:
             self.rate = self.hold = min(self.most, HELD * measured)
             self._sure = True
+
+    def step(self, now: float, *, binding: bool) -> None:
+        """Climb; ``binding``: the request had to wait for the rate, else there is no reason to."""
+        past = now - self._grown
+        if self._anchor < 0:
+            self._measure_from(0, now, exact=False)
+        if self.rate == inf:
+            if past >= _RAMP_MARK:
+                self._grown = now
+                self._marks.append((now, self.number, self._refused, inf))
+            return
+        self._grown = now
+        if self.rate < self.most:
+            if binding:
+                self._climb(min(past, max(1.0, 2 / self.rate)))
+            if not self._marks or self.rate > _MARK * self._marks[-1][3]:
+                self._marks.append((now, self.number, self._refused, self.rate))
 
     def _climb(self, past: float) -> None:
         if self.moods.testing:

@@ -6,7 +6,7 @@ from collections import deque
 from math import inf, isnan
 from typing import NamedTuple, Protocol
 
-from opper_batch.pace.gcra import Gcra
+from opper_batch.pace.gcra import LATE_SECONDS, Gcra
 from opper_batch.pace.learner import COUNT, HELD, Learner, Sent
 from opper_batch.pace.places import Places
 
@@ -16,6 +16,8 @@ CEILING = 512
 # The weight of one answer in the ratio of tokens used to tokens expected, and what is believed of one.
 _RATIO_WEIGHT = 0.05
 _RATIO_MOST = 5.0
+# A request that could have left so many seconds earlier did not wait for the rate.
+_NO_WAIT = 0.075
 _LONGEST_PAUSE = 600.0  # whoever asks for more stops the run, so nobody has written more
 
 
@@ -96,18 +98,18 @@ class Pace:
         """Seconds until a request may leave; infinity while every place is taken."""
         if self.in_flight >= self.places.open:
             return inf
-        wait = self._turn(now) if self._shared else self._requests.wait(now)
-        pause = self.learner.paused_until - now
-        if pause > wait:
-            wait = pause
-        if self._tokens:
-            wait = max(wait, self._tokens.wait(now))
-        return wait
+        due = self._requests.due  # the end of a pause is among what it knows
+        if self._commons is not None and self._commons.busy:
+            due = max(self._turn(now), self.learner.paused_until)
+        if self._tokens is not None and self._tokens.due > due:
+            due = self._tokens.due
+        return due - now if due > now else 0.0
 
     def sent(self, now: float) -> None:
         """A request takes its place and is about to leave."""
         self.in_flight += 1
-        self.places.taken(self.in_flight)
+        if self.in_flight >= self.places.open:
+            self.places.filled = self.in_flight
         if self._slot is None:
             self._take(now)
         self._slot = None
@@ -115,13 +117,16 @@ class Pace:
 
     def expect(self, now: float, tokens: float = 0.0) -> Sent:
         """The request leaves and will use about so many tokens. Gives what the two below want."""
-        tokens *= self._ratio
-        if self._tokens:
+        if self._tokens is not None:
+            tokens *= self._ratio
             self._take_tokens(now, tokens)
-        inside = self._under_way
+        inside, places = self._under_way, self.places
         self._under_way = inside + 1
+        record = inside >= places.highest
+        if record:
+            places.highest = inside
         number = self._numbers.popleft() if self._numbers else self.learner.number
-        return Sent(number, now, inside, self.places.is_record(inside), tokens)
+        return Sent(number, now, inside, record, tokens)
 
     def returned(self, now: float, sent: Sent | None = None, *, used: float | None = None) -> None:
         """A request is over and used so many tokens (None: as expected); without ``sent`` it never left.
@@ -134,7 +139,7 @@ class Pace:
                 self._numbers.pop()
             return
         self._under_way -= 1
-        if self._tokens and used is not None:
+        if self._tokens is not None and used is not None:
             self._settle(now, sent, used)
         if self._refused:
             self._refused -= 1
@@ -211,10 +216,12 @@ class Pace:
     def _take(self, now: float) -> None:
         """The next request is counted and takes its share of the rate."""
         requests, learner = self._requests, self.learner
-        learner.posted(now, binding=requests.due > now - 0.05)
-        if learner.rate != requests.rate:
-            requests.turn_to(learner.rate)
-        requests.take(now)
+        due, earliest = requests.due, now - LATE_SECONDS
+        if learner.posted(now):
+            learner.step(now, binding=due > now - _NO_WAIT)
+            if learner.rate != requests.rate:
+                requests.turn_to(learner.rate)
+        requests.due = (due if due > earliest else earliest) + requests.gap
 
     def _answered(self, in_flight: int, seconds: float) -> None:
         learner, places = self.learner, self.places
@@ -238,13 +245,13 @@ class Pace:
             self._write()
 
     def _turn(self, now: float) -> float:
-        """Seconds until our turn. Each process draws one turn at a time, so all get on equally fast."""
+        """When it is our turn. Each process draws one turn at a time, so all get on equally fast."""
         if self._slot is None:
             self._read(now)
             self._slot = now + self._requests.wait(now)
             self._take(self._slot)
             self._write()
-        return self._slot - now
+        return self._slot
 
     def _read(self, now: float) -> None:
         """What the others have written, unless somebody has damaged it."""

@@ -25,14 +25,14 @@ class Places:
     """``open`` requests may be under way at most; never more than ``most``."""
 
     __slots__ = (
-        "_filled",
-        "_highest",
         "_number",
         "_proof",
         "_round_trip",
         "_suspect",
         "cap",
+        "filled",
         "gap",
+        "highest",
         "most",
         "open",
     )
@@ -42,24 +42,12 @@ class Places:
         self.open = float(min(_FIRST, most))
         self.gap = 0.0  # seconds from one request to the next while the places grow; 0 otherwise
         self._round_trip = 0.0
-        self._filled = 0  # how many were open when last all of them were taken
+        self.filled = 0  # how many were open when last all of them were taken
+        self.highest = 0  # the most that were under way since the last episode
         self.cap = 0  # what the gateway allows under way; 0 when it does not seem to limit that
-        self._highest = 0
         self._suspect = 0
         self._proof = 0
         self._number = 0.0
-
-    def is_record(self, inside: int) -> bool:
-        """Whether never since the last episode so many were under way."""
-        if inside < self._highest:
-            return False
-        self._highest = inside
-        return True
-
-    def taken(self, in_flight: int) -> None:
-        """A request takes its place, with which so many are taken."""
-        if in_flight >= self.open:
-            self._filled = in_flight
 
     def answered(
         self, in_flight: int, seconds: float, *, limited: bool, may_probe: bool, evenly: bool
@@ -78,7 +66,7 @@ class Places:
         self._round_trip += (seconds - self._round_trip) / (_ANSWERS if self._round_trip else 1)
         steep = evenly and self.open >= _FIRST and self._round_trip < _SHORT_SECONDS
         times = _TIMES_SHORT if steep else _TIMES
-        if self.open < times * self._filled:
+        if self.open < times * self.filled:
             self.open = min(self.most, self.open + times - 1)
         growing = evenly and _FIRST < self.open < self.most
         self.gap = self._round_trip / (_AHEAD * self.open) if growing else 0.0
@@ -95,7 +83,7 @@ class Places:
 
     def start_over(self) -> None:
         self.open, self.cap, self.gap = float(min(_FIRST, self.most)), 0, 0.0
-        self._filled = 0
+        self.filled = 0
 
     def episode(self, sent: Sent) -> bool:
         """An episode began with ``sent``; True when it is about the places rather than the rate.
@@ -103,7 +91,7 @@ class Places:
         So it is when three in a row, with many requests let through in between, were refused at the same
         number under way, each time the highest so far.
         """
-        self._highest = 0
+        self.highest = 0
         if (
             not sent.record
             or sent.inside < _FEWEST

@@ -110,8 +110,7 @@ def test_places_that_are_shared_double_and_no_more() -> None:
 
 def opened(*, evenly: bool) -> float:
     places = Places(CEILING)
-    for taken in range(1, 17):
-        places.taken(taken)
+    places.filled = 16
     for taken in range(16, 0, -1):
         places.answered(taken, 0.3, limited=False, may_probe=True, evenly=evenly)
     return places.open
