@@ -74,7 +74,7 @@ _LOWEST = 0.05
 _LOWEST_BLIND = 0.5
 # Retry-After of at least this many seconds that is always the same says nothing about the limit.
 _LONG_WAIT = 2.0
-_EVERY = 0.02  # seconds between two steps of a climb
+_EVERY = 0.05  # seconds between two steps of a climb
 
 
 @dataclass(slots=True, eq=False)

@@ -107,12 +107,13 @@ class Pace:
 
     def sent(self, now: float) -> None:
         """A request takes its place and is about to leave."""
-        self.in_flight += 1
-        if self.in_flight >= self.places.open:
-            self.places.filled = self.in_flight
+        self.in_flight = in_flight = self.in_flight + 1
+        if in_flight >= self.places.open:
+            self.places.filled = in_flight
         if self._slot is None:
             self._take(now)
-        self._slot = None
+        else:
+            self._slot = None
         self._numbers.append(self.learner.number)
 
     def expect(self, now: float, tokens: float = 0.0) -> Sent:
@@ -120,11 +121,10 @@ class Pace:
         if self._tokens is not None:
             tokens *= self._ratio
             self._take_tokens(now, tokens)
-        inside, places = self._under_way, self.places
+        inside = self._under_way
         self._under_way = inside + 1
-        record = inside >= places.highest
-        if record:
-            places.highest = inside
+        if record := inside >= self.places.highest:
+            self.places.highest = inside
         number = self._numbers.popleft() if self._numbers else self.learner.number
         return Sent(number, now, inside, record, tokens)
 

@@ -54,10 +54,14 @@ class Bucket(Open):
         if level > self.burst:
             level = self.burst
         units = size if self.by_size else 1.0
-        enough = units if units < self.burst else self.burst
-        let_in = level >= enough - 1e-9
-        self.level, self.at = level - units if let_in else level, now
-        return None if let_in else self.says((enough - level) / self.rate)
+        self.at = now
+        if (
+            level >= units - 1e-9 or level >= self.burst - 1e-9
+        ):  # more than it can hold passes when it is full
+            self.level = level - units
+            return None
+        self.level = level
+        return self.says((min(units, self.burst) - level) / self.rate)
 
     def capacity(self, begin: float, end: float) -> float:
         parts = zip(self.steps, self.steps[1:], strict=False)
