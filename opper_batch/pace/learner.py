@@ -285,7 +285,9 @@ class Learner:
                 self.saved = self.passed
                 self.hold = min(self.hold, max(_ENOUGH_REQUESTS, self._last_second(sent) / 2))
                 blind = self.passed < _TELLING
-            self._speed = _SEEK if blind else _ROUGH if wait < _REFILLING else _FAST  # a mistake costs a wait
+            gently = _ROUGH if wait < _REFILLING else _FAST  # a mistake costs a wait
+            again = _BACK if wait < _LONG_WAIT else _FAST
+            self._speed = _SEEK if blind else gently if tried == inf else again
         elif agree:
             if wait >= _REFILLING and not close and tried >= 1.02 * self.hold:
                 low = _NUDGE * max(low, self.measured)

@@ -159,7 +159,7 @@ class Pace:
         if self.learner.refused(now, sent, wait or 0.0):
             heeded = True
             self._episode(now, sent, tried, informed=bool(wait))
-        if wait and heeded:
+        if wait:
             self._requests.hold(self.learner.paused_until)
             if self._tokens:
                 self._tokens.hold(self.learner.paused_until)
