@@ -15,9 +15,9 @@ refusals are to be rare, and then climbs, first slowly, until the next episode.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from math import inf
 from operator import attrgetter
-from typing import NamedTuple
 
 from opper_batch.pace.moods import CLOSE, EXCESS, Moods
 from opper_batch.pace.moods import COUNT as MOODS
@@ -42,20 +42,25 @@ _AGREEMENT = 0.1
 _DIP = 0.6
 # Not by more than this at once, however little was measured: refusals at random would lead to nothing.
 _BETWEEN = 0.6
-# The same when each Retry-After is the same long one: the way down is slow, as each step costs such a wait.
-_UNINFORMED = 0.9
-# Before the first limit was met the rate rose all the time, so what passed is measured too low or too high.
-# Less would lengthen a short run; more meets the limit again, with a pause, while it still empties a bucket.
+# The same when each Retry-After is the same long one: the way down is slow, as each step costs such a wait,
+# and slower where the limit was met late, which it is by a rate that is hardly above it.
+_UNINFORMED, _UNINFORMED_NEAR, _UNINFORMED_NEAR_SECONDS = 0.9, 0.95, 15.0
+# What passed while the rate still rose is measured too low or too high, so with a pause at stake it goes to
+# less; before the first limit was met, to half of what passed in the last second: most gateways save up a
+# second's worth, so that much is what they allow, and the next refusal is a measurement.
 _ROUGHLY = 0.75
+_LAST_SECOND, _RAMP_MARK = 1.0, 0.1  # seconds; a mark each tenth tells what passed in the last one
+# Fewer requests than this before the first refusal are hardly more than the first go: they tell nothing.
+_TELLING = 40
 # What a gateway could have let through during a pause is not measured, so the rate may be a little too low.
 _NUDGE = 1.01
 # Growth per second. SEEK is for a limit that was met before anything could be measured, within a second of
 # the start: 7 times as fast each second, so that 300 a second are reached from 10 within two, and what
-# passes meanwhile is few enough refusals. BACK leads to what was held before. UNSURE follows a measurement
-# that no other has confirmed: the next comes within seconds, and costs a pause. A sure rate climbs SLOW at
-# first, then faster by a factor of e in SPEED_UP seconds, up to FAST: a limit that doubled is found in half
-# a minute.
-_SEEK, _BACK, _UNSURE, _SLOW, _FAST = 2.0, 0.4, 0.05, 0.004, 0.1
+# passes meanwhile is few enough refusals. ROUGH follows one that was met later, BACK leads to what was held
+# before. UNSURE follows a measurement that no other has confirmed: the next comes within seconds, late enough
+# to be one and early enough to cost a single refusal. A sure rate climbs SLOW at first, then faster by a
+# factor of e in SPEED_UP seconds, up to FAST: a limit that doubled is found in half a minute.
+_SEEK, _ROUGH, _BACK, _UNSURE, _SLOW, _FAST = 2.0, 0.2, 0.4, 0.02, 0.004, 0.1
 _SPEED_UP_SECONDS = 5.0
 # A measurement from the marks that a climb leaves: one for each tenth that the rate grew, the last ones,
 # and none so near that a millisecond of the network makes a hundredth.
@@ -69,10 +74,11 @@ _LOWEST = 0.05
 _LOWEST_BLIND = 0.5
 # Retry-After of at least this many seconds that is always the same says nothing about the limit.
 _LONG_WAIT = 2.0
-_EVERY = 0.02  # seconds between two steps of a climb
+_EVERY = 0.05  # seconds between two steps of a climb
 
 
-class Sent(NamedTuple):
+@dataclass(slots=True, eq=False)
+class Sent:
     """A request that left: its number, when, how many others were under way, whether more than ever since the
     last episode, and how many tokens were set aside for it."""
 
@@ -114,21 +120,14 @@ class Learner:
         """Whether a refusal may be risked; after a long time without one in any case."""
         return self.budget > 0 or self.number - self._cut > _LONG_AGO
 
-    def posted(self, now: float, *, binding: bool) -> None:
-        """A request leaves; ``binding``: it had to wait for the rate, else there is no reason to climb."""
+    def posted(self, now: float) -> bool:
+        """A request leaves; whether it is time for a ``step``."""
         self.number += 1
-        if self._anchor < 0:
-            self._measure_from(0, now, exact=False)
         if self.budget < _MOST_SAVED:
             self.budget += _EARNED
         if self.moods.share:
             self.moods.posted(learning=self.rate <= self.hold)
-        if self.rate < self.most and now - self._grown >= _EVERY:
-            past, self._grown = now - self._grown, now
-            if binding:
-                self._climb(min(past, max(1.0, 2 / self.rate)))
-            if not self._marks or self.rate > _MARK * self._marks[-1][3]:
-                self._marks.append((now, self.number, self._refused, self.rate))
+        return now - self._grown >= _EVERY
 
     def refused(self, now: float, sent: Sent, wait: float) -> bool:
         """A 429 to ``sent`` that says to wait so many seconds (0: says nothing). True when an episode begins.
@@ -146,8 +145,8 @@ class Learner:
             self._refused += sent.number > self._anchor
         if wait:
             self.paused_until = max(self.paused_until, now + wait)
-            if not begins and sent.at <= self._anchor_at:
-                self._anchor_at = max(self._anchor_at, self.paused_until)
+            if not begins and sent.at <= self._anchor_at and sent.number > self._anchor:
+                self._measure_from(sent.number, self.paused_until, exact=self._exact)
         return begins
 
     def forgive(self, rate: float) -> None:
@@ -166,6 +165,23 @@ class Learner:
         if measured:
             self.rate = self.hold = min(self.most, HELD * measured)
             self._sure = True
+
+    def step(self, now: float, *, binding: bool) -> None:
+        """Climb; ``binding``: the request had to wait for the rate, else there is no reason to."""
+        past = now - self._grown
+        if self._anchor < 0:
+            self._measure_from(0, now, exact=False)
+        if self.rate == inf:
+            if past >= _RAMP_MARK:
+                self._grown = now
+                self._marks.append((now, self.number, self._refused, inf))
+            return
+        self._grown = now
+        if self.rate < self.most:
+            if binding:
+                self._climb(min(past, max(1.0, 2 / self.rate)))
+            if not self._marks or self.rate > _MARK * self._marks[-1][3]:
+                self._marks.append((now, self.number, self._refused, self.rate))
 
     def _climb(self, past: float) -> None:
         if self.moods.testing:
@@ -229,6 +245,11 @@ class Learner:
             return self.passed / max(seconds, 1e-3)
         return max(self.passed, _ENOUGH_REQUESTS) / max(seconds, _ENOUGH_SECONDS)
 
+    def _last_second(self, sent: Sent) -> float:
+        """What passed in the second before the first refusal, to a tenth of it."""
+        before = (number for at, number, *_ in self._marks if at <= sent.at - _LAST_SECOND)
+        return sent.number - 1 - max(before, default=max(self._anchor, 0.0))
+
     def _lately(self, sent: Sent) -> float:
         """Requests a second beyond what can have been saved up: the most since any of the marks.
 
@@ -254,14 +275,19 @@ class Learner:
         agree = self._agrees(low)
         was_sure, self._sure, self._speed = self._sure, False, _FAST
         if self._is_uninformed(wait):
-            self._sure, self.hold = True, _UNINFORMED * min(tried, high)
+            near = sent.at - self._anchor_at > _UNINFORMED_NEAR_SECONDS
+            self._sure, self.hold = True, (_UNINFORMED_NEAR if near else _UNINFORMED) * min(tried, high)
         elif tried == inf or not self._exact:
             rough = wait > 0.1 * seconds and not was_sure
             self.hold = (_ROUGHLY if rough else HELD) * min(tried, high)
             blind = sent.at - self._anchor_at < _ENOUGH_SECONDS
-            self._speed = _SEEK if blind else _BACK if wait < _LONG_WAIT else _FAST  # a mistake costs a wait
             if tried == inf:
                 self.saved = self.passed
+                self.hold = min(self.hold, max(_ENOUGH_REQUESTS, self._last_second(sent) / 2))
+                blind = self.passed < _TELLING
+            gently = _ROUGH if wait < _REFILLING else _FAST  # a mistake costs a wait
+            again = _BACK if wait < _LONG_WAIT else _FAST
+            self._speed = _SEEK if blind else gently if tried == inf else again
         elif agree:
             if wait >= _REFILLING and not close and tried >= 1.02 * self.hold:
                 low = _NUDGE * max(low, self.measured)

@@ -6,7 +6,7 @@ from collections import deque
 from math import inf, isnan
 from typing import NamedTuple, Protocol
 
-from opper_batch.pace.gcra import Gcra
+from opper_batch.pace.gcra import LATE_SECONDS, Gcra
 from opper_batch.pace.learner import COUNT, HELD, Learner, Sent
 from opper_batch.pace.places import Places
 
@@ -16,6 +16,8 @@ CEILING = 512
 # The weight of one answer in the ratio of tokens used to tokens expected, and what is believed of one.
 _RATIO_WEIGHT = 0.05
 _RATIO_MOST = 5.0
+# A request that could have left so many seconds earlier did not wait for the rate.
+_NO_WAIT = 0.075
 _LONGEST_PAUSE = 600.0  # whoever asks for more stops the run, so nobody has written more
 
 
@@ -84,6 +86,10 @@ class Pace:
         return self.learner.paused_until
 
     @property
+    def _shared(self) -> bool:
+        return self._commons is not None and self._commons.busy
+
+    @property
     def learned(self) -> Learned:
         learner, places = self.learner, self.places
         return Learned(learner.measured, learner.moods.share, places.open, places.cap)
@@ -92,33 +98,35 @@ class Pace:
         """Seconds until a request may leave; infinity while every place is taken."""
         if self.in_flight >= self.places.open:
             return inf
-        shared = self._commons is not None and self._commons.busy
-        wait = self._turn(now) if shared else self._requests.wait(now)
-        pause = self.learner.paused_until - now
-        if pause > wait:
-            wait = pause
-        if self._tokens:
-            wait = max(wait, self._tokens.wait(now))
-        return wait
+        due = self._requests.due  # the end of a pause is among what it knows
+        if self._commons is not None and self._commons.busy:
+            due = max(self._turn(now), self.learner.paused_until)
+        if self._tokens is not None and self._tokens.due > due:
+            due = self._tokens.due
+        return due - now if due > now else 0.0
 
     def sent(self, now: float) -> None:
         """A request takes its place and is about to leave."""
-        self.in_flight += 1
-        self.places.taken(self.in_flight)
+        self.in_flight = in_flight = self.in_flight + 1
+        if in_flight >= self.places.open:
+            self.places.filled = in_flight
         if self._slot is None:
             self._take(now)
-        self._slot = None
+        else:
+            self._slot = None
         self._numbers.append(self.learner.number)
 
     def expect(self, now: float, tokens: float = 0.0) -> Sent:
         """The request leaves and will use about so many tokens. Gives what the two below want."""
-        tokens *= self._ratio
-        if self._tokens:
+        if self._tokens is not None:
+            tokens *= self._ratio
             self._take_tokens(now, tokens)
         inside = self._under_way
         self._under_way = inside + 1
+        if record := inside >= self.places.highest:
+            self.places.highest = inside
         number = self._numbers.popleft() if self._numbers else self.learner.number
-        return Sent(number, now, inside, self.places.is_record(inside), tokens)
+        return Sent(number, now, inside, record, tokens)
 
     def returned(self, now: float, sent: Sent | None = None, *, used: float | None = None) -> None:
         """A request is over and used so many tokens (None: as expected); without ``sent`` it never left.
@@ -131,12 +139,12 @@ class Pace:
                 self._numbers.pop()
             return
         self._under_way -= 1
-        if self._tokens and used is not None:
+        if self._tokens is not None and used is not None:
             self._settle(now, sent, used)
         if self._refused:
             self._refused -= 1
-        else:
-            self.places.answered(before, limited=self.learner.measured > 0, may_probe=self.learner.may_probe)
+        elif self.places.open < self.places.most:
+            self._answered(before, now - sent.at)
 
     def refused(self, now: float, sent: Sent, wait: float | None) -> bool:
         """A 429 that says to wait so many seconds (None: says nothing); ``returned`` is still to come.
@@ -144,14 +152,14 @@ class Pace:
         True when everybody waits with it; when False, chance refused it, and only it has to wait.
         """
         self._refused += 1
-        common = self._commons is not None and self._commons.busy
+        common = self._shared
         if common:
             self._read(now)
         tried, heeded = self.learner.rate, self.learner.moods.share == 0
         if self.learner.refused(now, sent, wait or 0.0):
             heeded = True
             self._episode(now, sent, tried, informed=bool(wait))
-        if wait and heeded:
+        if wait:
             self._requests.hold(self.learner.paused_until)
             if self._tokens:
                 self._tokens.hold(self.learner.paused_until)
@@ -186,13 +194,13 @@ class Pace:
                 self.places.start_over()
             elif requests_per_minute and not self.places.cap:
                 self.places.unlock()
-            self._requests.turn_to(learner.rate)
+        self._requests.turn_to(learner.rate)
         self.concurrency = concurrency or CEILING
         self.places.allow(self.concurrency, limited=learner.rate < inf)
 
     def pause(self, now: float, seconds: float) -> None:
         """Nothing leaves for ``seconds``, whoever asks."""
-        common = self._commons is not None and self._commons.busy
+        common = self._shared
         if common:
             self._read(now)
         learner = self.learner
@@ -208,14 +216,28 @@ class Pace:
     def _take(self, now: float) -> None:
         """The next request is counted and takes its share of the rate."""
         requests, learner = self._requests, self.learner
-        learner.posted(now, binding=requests.due > now - 0.05)
-        if learner.rate != requests.rate:
-            requests.turn_to(learner.rate)
-        requests.take(now)
+        due, earliest = requests.due, now - LATE_SECONDS
+        if learner.posted(now):
+            learner.step(now, binding=due > now - _NO_WAIT)
+            if learner.rate != requests.rate:
+                requests.turn_to(learner.rate)
+        requests.due = (due if due > earliest else earliest) + requests.gap
+
+    def _answered(self, in_flight: int, seconds: float) -> None:
+        learner, places = self.learner, self.places
+        places.answered(
+            in_flight,
+            seconds,
+            limited=learner.measured > 0,
+            may_probe=learner.may_probe,
+            evenly=not self._shared,  # each who shares has places of its own that grow
+        )
+        if learner.rate == inf:
+            self._requests.gap = places.gap
 
     def _take_tokens(self, now: float, tokens: float) -> None:
         assert self._tokens
-        common = self._commons is not None and self._commons.busy
+        common = self._shared
         if common:
             self._read(now)
         self._tokens.take(now, tokens)
@@ -223,13 +245,13 @@ class Pace:
             self._write()
 
     def _turn(self, now: float) -> float:
-        """Seconds until our turn. Each process draws one turn at a time, so all get on equally fast."""
+        """When it is our turn. Each process draws one turn at a time, so all get on equally fast."""
         if self._slot is None:
             self._read(now)
             self._slot = now + self._requests.wait(now)
             self._take(self._slot)
             self._write()
-        return self._slot - now
+        return self._slot
 
     def _read(self, now: float) -> None:
         """What the others have written, unless somebody has damaged it."""

@@ -6,6 +6,13 @@ from opper_batch.pace.learner import Sent
 
 # Enough to find a limit of 50 a second within four round trips, few enough to hurt nobody at the first go.
 _FIRST = 16
+# With no limit met, they double about each round trip, or grow fourfold where that is short: what is at stake
+# is a round trip, and the refusals of what is sent until the first one is back.
+_TIMES, _TIMES_SHORT, _SHORT_SECONDS = 2, 4, 0.5
+# Meanwhile requests leave evenly, so many times as fast as all places allow in the long run. Answers come in
+# bursts, and with each its successors would leave at once: most of a burst is refused where it is too much.
+_AHEAD = 1.3
+_ANSWERS = 16  # so many tell the round trip
 # A gateway that limits what is under way refuses at the same number again and again; three times is proof.
 _PROOF = 2
 _FEWEST = 4
@@ -17,42 +24,52 @@ _GROWTH = 0.02
 class Places:
     """``open`` requests may be under way at most; never more than ``most``."""
 
-    __slots__ = ("_filled", "_highest", "_number", "_proof", "_suspect", "cap", "most", "open")
+    __slots__ = (
+        "_number",
+        "_proof",
+        "_round_trip",
+        "_suspect",
+        "cap",
+        "filled",
+        "gap",
+        "highest",
+        "most",
+        "open",
+    )
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = float(min(_FIRST, most))
-        self._filled = 0  # how many were open when last all of them were taken
+        self.gap = 0.0  # seconds from one request to the next while the places grow; 0 otherwise
+        self._round_trip = 0.0
+        self.filled = 0  # how many were open when last all of them were taken
+        self.highest = 0  # the most that were under way since the last episode
         self.cap = 0  # what the gateway allows under way; 0 when it does not seem to limit that
-        self._highest = 0
         self._suspect = 0
         self._proof = 0
         self._number = 0.0
 
-    def is_record(self, inside: int) -> bool:
-        """Whether never since the last episode so many were under way."""
-        if inside < self._highest:
-            return False
-        self._highest = inside
-        return True
+    def answered(
+        self, in_flight: int, seconds: float, *, limited: bool, may_probe: bool, evenly: bool
+    ) -> None:
+        """A request was let through and answered after so many seconds: with no limit met, more places.
 
-    def taken(self, in_flight: int) -> None:
-        """A request takes its place, with which so many are taken."""
-        if in_flight >= self.open:
-            self._filled = in_flight
-
-    def answered(self, in_flight: int, *, limited: bool, may_probe: bool) -> None:
-        """A request was let through: with no limit met, one place more: they double each round trip.
-
-        But for what was not asked for: twice as many as were taken when last all were.
+        ``evenly``: requests leave with a ``gap`` between them. Not asked for while ``open`` is ``most``.
         """
-        if self.open >= self.most:
-            return
         if not limited and not self.cap:
-            if self.open < 2 * self._filled:
-                self.open = min(self.most, self.open + 1)
+            self._grow(seconds, evenly=evenly)
         elif in_flight >= self.open and may_probe:
             self.open += _GROWTH
+
+    def _grow(self, seconds: float, *, evenly: bool) -> None:
+        """But for what was not asked for: so many times as many as were taken when last all were."""
+        self._round_trip += (seconds - self._round_trip) / (_ANSWERS if self._round_trip else 1)
+        steep = evenly and self.open >= _FIRST and self._round_trip < _SHORT_SECONDS
+        times = _TIMES_SHORT if steep else _TIMES
+        if self.open < times * self.filled:
+            self.open = min(self.most, self.open + times - 1)
+        growing = evenly and _FIRST < self.open < self.most
+        self.gap = self._round_trip / (_AHEAD * self.open) if growing else 0.0
 
     def allow(self, most: int, *, limited: bool) -> None:
         """From now on at most so many; where a rate limits, all of them if it was all of them before."""
@@ -62,10 +79,11 @@ class Places:
 
     def unlock(self) -> None:
         """All places: something else limits, or it is known how many are of use."""
-        self.open, self.cap = float(self.most), 0
+        self.open, self.cap, self.gap = float(self.most), 0, 0.0
 
     def start_over(self) -> None:
-        self.open, self.cap, self._filled = float(min(_FIRST, self.most)), 0, 0
+        self.open, self.cap, self.gap = float(min(_FIRST, self.most)), 0, 0.0
+        self.filled = 0
 
     def episode(self, sent: Sent) -> bool:
         """An episode began with ``sent``; True when it is about the places rather than the rate.
@@ -73,7 +91,7 @@ class Places:
         So it is when three in a row, with many requests let through in between, were refused at the same
         number under way, each time the highest so far.
         """
-        self._highest = 0
+        self.highest = 0
         if (
             not sent.record
             or sent.inside < _FEWEST
@@ -84,5 +102,5 @@ class Places:
             self._number, self._proof = sent.number, self._proof + 1
         if self._proof < _PROOF:
             return False
-        self.open = self.cap = sent.inside
+        self.open, self.cap, self.gap = sent.inside, sent.inside, 0.0
         return True

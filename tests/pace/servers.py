@@ -45,28 +45,35 @@ class Bucket(Open):
         self.rate, self.burst, self.says, self.by_size = rate, burst, says, by_size
         self.steps = [(0.0, rate), *changes, (math.inf, 0.0)]
         self.level, self.at, self.next_step = burst, 0.0, 1
+        self.changes_at = self.steps[1][0]
 
     def ask(self, now: float, size: float) -> float | None:
-        if now >= self.steps[self.next_step][0]:
-            at, rate = self.steps[self.next_step]
-            self._fill(at)
-            self.burst *= rate / self.rate
-            self.rate = rate
-            self.next_step += 1
-        self._fill(now)
+        if now >= self.changes_at:
+            self._change()
+        level = self.level + (now - self.at) * self.rate
+        if level > self.burst:
+            level = self.burst
         units = size if self.by_size else 1.0
-        if self.level >= min(units, self.burst) - 1e-9:
-            self.level -= units
+        self.at = now
+        if (
+            level >= units - 1e-9 or level >= self.burst - 1e-9
+        ):  # more than it can hold passes when it is full
+            self.level = level - units
             return None
-        return self.says((min(units, self.burst) - self.level) / self.rate)
+        self.level = level
+        return self.says((min(units, self.burst) - level) / self.rate)
 
     def capacity(self, begin: float, end: float) -> float:
         parts = zip(self.steps, self.steps[1:], strict=False)
         return sum(rate * max(0.0, min(end, until) - max(begin, at)) for (at, rate), (until, _) in parts)
 
-    def _fill(self, now: float) -> None:
-        self.level = min(self.burst, self.level + (now - self.at) * self.rate)
-        self.at = now
+    def _change(self) -> None:
+        at, rate = self.steps[self.next_step]
+        self.level, self.at = min(self.burst, self.level + (at - self.at) * self.rate), at
+        self.burst *= rate / self.rate
+        self.rate = rate
+        self.next_step += 1
+        self.changes_at = self.steps[self.next_step][0]
 
 
 class FixedWindow(Open):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect, bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from functools import cache
+from itertools import chain, repeat
 from random import Random
+from statistics import NormalDist
 
 from servers import SILENT, Open
 
@@ -20,9 +23,17 @@ STEADY = 120.0
 SECONDS = 600.0
 
 
+@cache
+def quantiles(median: float, sigma: float) -> list[float]:
+    """Ten thousand latencies, each as likely as any other."""
+    normal = NormalDist(math.log(median), sigma)
+    return [math.exp(normal.inv_cdf((place + 0.5) / 10_000)) for place in range(10_000)]
+
+
 def lognormal(chance: Random, median: float = MEDIAN, sigma: float = SIGMA) -> Callable[[], float]:
-    gauss, exp = chance.gauss, math.exp
-    return lambda: median * exp(gauss(0.0, sigma))
+    """Latencies, one at each call; drawn a thousand at a time."""
+    drawn = (chance.choices(quantiles(median, sigma), k=1000) for _ in repeat(None))
+    return chain.from_iterable(drawn).__next__
 
 
 @dataclass
@@ -36,18 +47,21 @@ class Seen:
     full: float = math.inf  # when every place was taken first
 
     def within(self, begin: float, end: float) -> tuple[int, int]:
-        inside = [sum(begin <= at < end for at in times) for times in (self.accepted, self.refused)]
-        return inside[0], inside[1]
+        return counted(self.accepted, begin, end), counted(self.refused, begin, end)
 
     def used(self, begin: float, end: float) -> float:
-        times = zip(self.accepted, self.sizes, strict=True)
-        return sum(size for at, size in times if begin <= at < end)
+        return sum(self.sizes[bisect_left(self.accepted, begin) : bisect_left(self.accepted, end)])
 
     def rates(self, seconds: float) -> list[float]:
-        counts = [0] * (1 + int(max(self.accepted, default=0.0) / seconds))
-        for at in self.accepted:
-            counts[int(at / seconds)] += 1
-        return [count / seconds for count in counts]
+        windows = range(1 + int(max(self.accepted, default=0.0) / seconds))
+        return [
+            counted(self.accepted, number * seconds, (number + 1) * seconds) / seconds for number in windows
+        ]
+
+
+def counted(times: list[float], begin: float, end: float) -> int:
+    """How many of the times, which are in order, are in between."""
+    return bisect_left(times, end) - bisect_left(times, begin)
 
 
 def simulate(
@@ -68,55 +82,60 @@ def simulate(
     accepted, refused = seen.accepted, seen.refused
     wait, sent, expect, returned = pace.wait, pace.sent, pace.expect, pace.returned
     ask, left = server.ask, server.left
-    events: list[tuple[float, int, Sent, float | None, float, float]] = []
+    times: list[float] = []  # of the answers that are to come, in order
+    answers: list[tuple[Sent, float | None, tuple[float, float]]] = []
     again: list[tuple[float, float]] = []
-    now, fresh, order = start, rows if rows is not None else 1 << 60, 0
-    expected = used = 0.0
+    now, fresh = start, rows if rows is not None else 1 << 60
+    size = (0.0, 0.0)
     end = start + seconds
     while True:
-        if again or fresh:
+        due = math.inf
+        while again or fresh:
             pause = wait(now)
-            if pause <= 0.0:
-                if again:
-                    expected, used = again.pop()
-                else:
-                    fresh -= 1
-                    if sizes:
-                        expected, used = sizes()
-                sent(now)
-                ticket = expect(now, expected)
-                order += 1
-                says = ask(now, used)
-                if says is None:
-                    accepted.append(now)
-                    if sizes:
-                        seen.sizes.append(used)
-                    heappush(events, (now + latency(), order, ticket, None, expected, used))
-                else:
-                    refused.append(now)
-                    heappush(events, (now + REFUSAL_SECONDS, order, ticket, says, expected, used))
-                continue
-            if pause == math.inf:
-                seen.full = min(seen.full, now) if pace.in_flight >= pace.concurrency else seen.full
-            due = now + pause
-        elif not events:
-            break
-        else:
-            due = math.inf
-        if events and events[0][0] <= due:
-            now, _, ticket, says, expected, used = heappop(events)
-            if now >= end:
+            if pause > 0.0:
+                due = now + pause
                 break
+            if again:
+                size = again.pop()
+            else:
+                fresh -= 1
+                if sizes:
+                    size = sizes()
+            sent(now)
+            ticket = expect(now, size[0])
+            says = ask(now, size[1])
+            if says is None:
+                accepted.append(now)
+                if sizes:
+                    seen.sizes.append(size[1])
+                at = now + latency()
+            else:
+                refused.append(now)
+                at = now + REFUSAL_SECONDS
+            place = bisect(times, at)
+            times.insert(place, at)
+            answers.insert(place, (ticket, says, size))
+        if due == math.inf and pace.in_flight >= pace.concurrency:
+            seen.full = min(seen.full, now)
+        while times and times[0] <= due:
+            now = times.pop(0)
+            ticket, says, size = answers.pop(0)
+            if now >= end:
+                return seen
             if says is None:
                 left(now)
                 seen.ended = now
-                returned(now, ticket, used=used)
+                returned(now, ticket, used=size[1])
+                if due < math.inf and not sizes:
+                    continue  # who waits for the rate leaves no sooner for one that is answered
             else:
                 pace.refused(now, ticket, None if says == SILENT else says)
                 returned(now, ticket, used=0.0)
-                again.append((expected, used))
+                again.append(size)
+            break
         else:
+            if due == math.inf:
+                return seen
             now = due if due > now else math.nextafter(now, math.inf)
             if now >= end:
-                break
-    return seen
+                return seen

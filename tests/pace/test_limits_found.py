@@ -69,6 +69,13 @@ def test_a_limit_that_changes_is_followed() -> None:
         assert min(result.rates[48:60]) >= 95
 
 
+@pytest.mark.parametrize("seed", [27, 45, 54])
+def test_a_limit_that_is_met_late_is_not_left_far_below(seed: int) -> None:
+    """Each meeting costs twenty seconds, so one more step down has to be worth it."""
+    result = measure("Retry-After always 20 s", seed)
+    assert result.holds(BY_NAME["Retry-After always 20 s"]), f"use {result.use:.3f}"
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", list(BY_NAME))

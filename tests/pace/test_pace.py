@@ -208,6 +208,16 @@ def test_only_a_request_sent_after_the_last_cut_cuts_again() -> None:
     assert pace.learner.rate < rate
 
 
+def test_a_pause_holds_though_chance_explains_what_was_refused_before() -> None:
+    """The sixth beyond chance is heeded, also when it had left before the last cut."""
+    pace = Pace(learned=Learned(0.0, 0.05, 64.0, 0.0))
+    under_way = [leave(pace, 0.0) for _ in range(14)]
+    for place, sent in enumerate(under_way):
+        pace.refused(0.05, sent, 1.0 if place < 7 else 5.0)
+    assert pace.paused_until == pytest.approx(5.05)
+    assert pace.wait(0.05) == pytest.approx(5.0)
+
+
 def test_a_stated_limit_is_held_and_the_users_own_counts_if_it_is_less() -> None:
     pace = Pace()
     pace.know(requests=100)

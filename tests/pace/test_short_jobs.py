@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 import pytest
 from scenarios import whole
 from servers import SILENT, Bucket, Open
-from simulation import MEDIAN, lognormal, simulate
+from simulation import MEDIAN, Seen, lognormal, simulate
 
 from opper_batch.pace import CEILING, Learned, Pace
+from opper_batch.pace.places import Places
 
 ROWS = 1000
 IDEAL = (ROWS - 50) / 50 + MEDIAN
 SEEDS = range(20)
 FEW_SEEDS = range(4)
+
+
+def hardly_any(seen: Seen) -> bool:
+    """Less than one request in a hundred was refused, or five at most."""
+    refused, all_of_them = len(seen.refused), len(seen.accepted) + len(seen.refused)
+    return refused < 0.01 * all_of_them or refused <= 5
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -23,15 +31,33 @@ def test_a_thousand_rows_at_an_unknown_50_a_second(seed: int) -> None:
     seen = simulate(pace, Bucket(50, 50), lognormal(chance), rows=ROWS)
     assert len(seen.accepted) == ROWS
     assert seen.ended <= 1.35 * IDEAL
+    assert hardly_any(seen), f"{len(seen.refused)} refused"
+    assert pace.learned.measured == pytest.approx(50, rel=0.01)
     warm = simulate(Pace(learned=pace.learned), Bucket(50, 50), lognormal(chance, sigma=0.01), rows=ROWS)
     assert warm.ended <= 1.10 * IDEAL
     assert len(warm.refused) <= 5
 
 
-@pytest.mark.parametrize("seed", FEW_SEEDS)
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_thousand_rows_without_a_word_on_when_to_come_back(seed: int) -> None:
     seen = simulate(Pace(), Bucket(50, 50, says=lambda wait: SILENT), lognormal(Random(seed)), rows=ROWS)
     assert seen.ended <= 1.4 * IDEAL
+    assert hardly_any(seen), f"{len(seen.refused)} refused"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_thousand_rows_that_are_told_to_come_back_in_whole_seconds(seed: int) -> None:
+    seen = simulate(Pace(), Bucket(50, 50, says=whole), lognormal(Random(seed)), rows=ROWS)
+    assert seen.ended <= 1.4 * IDEAL
+    assert hardly_any(seen), f"{len(seen.refused)} refused"
+
+
+@pytest.mark.parametrize("says", [lambda wait: wait, lambda wait: SILENT, whole])
+def test_answers_that_come_all_at_once_are_not_followed_all_at_once(says: Callable[[float], float]) -> None:
+    """As many would leave at once as all places together, of which the gateway lets a part through."""
+    seen = simulate(Pace(), Bucket(50, 50, says=says), lambda: 0.3, rows=ROWS)
+    assert seen.ended <= 1.1 * IDEAL
+    assert hardly_any(seen), f"{len(seen.refused)} refused"
 
 
 @pytest.mark.parametrize("seed", FEW_SEEDS)
@@ -65,6 +91,29 @@ def test_without_a_limit_all_places_are_taken_within_three_seconds(concurrency: 
         seen = simulate(Pace(concurrency=concurrency), Open(), lognormal(Random(seed), 0.3, 0.3), seconds=4.0)
         assert seen.full < 3.0
         assert not seen.refused
+
+
+def test_a_thousand_places_are_taken_within_four_round_trips_of_the_call_that_went_alone() -> None:
+    pace = Pace(concurrency=1024)
+    pace.sent(0.0)
+    pace.returned(0.3, pace.expect(0.0))
+    seen = simulate(pace, Open(), lambda: 0.3, rows=10_000, start=0.3)
+    assert seen.full <= 5.1 * 0.3
+    assert seen.ended <= 10_000 / 2200
+
+
+def test_places_that_are_shared_double_and_no_more() -> None:
+    """Others have places that grow at the same time, and nothing keeps all of them from leaving at once."""
+    assert opened(evenly=True) == 64
+    assert opened(evenly=False) == 32
+
+
+def opened(*, evenly: bool) -> float:
+    places = Places(CEILING)
+    places.filled = 16
+    for taken in range(16, 0, -1):
+        places.answered(taken, 0.3, limited=False, may_probe=True, evenly=evenly)
+    return places.open
 
 
 def test_a_warm_run_takes_the_places_that_were_of_use_at_once() -> None:
