@@ -5,7 +5,7 @@ refused too without saying anything new. What passed between two episodes is wha
 request: at both ends it had nothing left. So the rate goes to just below that, stays there as long as
 refusals are to be rare, and then climbs, first slowly, until the next episode.
 
-    no limit met   rate is infinite, the number in flight doubles about each round trip (``places``)
+    no limit met   rate is infinite, the number in flight grows with each round trip (``places``)
     episode        the first -> what passed at once says how much is saved up, not how fast: seek from below
                    measured  -> hold just below what was measured
                    blind     -> too little was sent to measure: dip, and come back to what was held
