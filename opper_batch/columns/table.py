@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pyarrow as pa
 from pydantic import BaseModel
-from pydantic_core import SchemaValidator, ValidationError, from_json
+from pydantic_core import SchemaValidator, ValidationError, core_schema, from_json
 
 from opper_batch.columns import models, shapes, spellings
 from opper_batch.columns.column import Column
@@ -64,6 +64,18 @@ class Columns:
             raise bad_output(error, self.columns) from None
         return values if self.model is None else self._through_model(self.model, values)
 
+    def read_all(self, answers: Sequence[object]) -> list[dict[str, object]]:
+        """``read`` of each. Raises BadOutput where one does not fit, without saying which."""
+        if self.model is not None:
+            return [self.read(data) for data in answers]
+        try:
+            values: list[dict[str, object]] = self._validator_of_many.validate_python(
+                [_parsed(data) for data in answers]
+            )
+        except ValidationError:
+            raise BadOutput(((ROOT, "one of many does not fit"),)) from None
+        return values
+
     def arrays(self, rows: Sequence[dict[str, object] | None]) -> list[pa.Array]:
         """One array for each column, of exactly the declared type; a row that is None is null in each."""
         return [
@@ -88,6 +100,11 @@ class Columns:
     @cached_property
     def _validator(self) -> SchemaValidator:
         return SchemaValidator(shapes.read_object(self.columns))
+
+    @cached_property
+    def _validator_of_many(self) -> SchemaValidator:
+        one = shapes.read_object(self.columns)
+        return SchemaValidator(core_schema.list_schema(one, strict=True, fail_fast=True))
 
     def _through_model(self, model: type[BaseModel], values: dict[str, object]) -> dict[str, object]:
         """What the user's class makes of the values, which has to fit the columns still."""
