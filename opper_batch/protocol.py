@@ -272,7 +272,8 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
     try:
-        fields = from_json(body, allow_inf_nan=False)
+        # Names come again with every answer, most values do not.
+        fields = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
         if not body.strip():
             raise BadReply("the gateway's answer is empty") from None

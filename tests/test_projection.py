@@ -171,6 +171,46 @@ def test_a_kept_reply_that_no_longer_fits_is_failed_with_a_reason(
     assert answers.keys[1]
 
 
+HOSTILE = [
+    b'{"data":{"day":"2026-01-09"}},{"data":{"day":"2026-01-09"}}',
+    b'{"data":{"day":"2026-01-09"}',
+    b'}],{"data":{"day":"2026-01-09"}}',
+    b"1],[2",
+    b'{"data":{"day":["2026-01-09"]}}',
+]
+
+
+@pytest.mark.parametrize("reply", HOSTILE)
+def test_a_reply_that_is_not_one_answer_is_failed_alone_and_its_neighbours_are_ok(
+    ledger: Ledger, view: View, reply: bytes
+) -> None:
+    (one, *_) = THREE
+    a, b, c, _ = asked(one, Projected(ROWS, first_row=1))
+    write(ledger, one, a, {"day": "2026-01-01"})
+    write(ledger, one, b, reply=reply)
+    write(ledger, one, c, {"day": "2026-01-03"})
+    projected = project(ROWS, [one], view, first_row=1)
+    days = [dt.date(2026, 1, 1), None, dt.date(2026, 1, 3), dt.date(2026, 1, 1)]
+    assert projected.batch.column("day").to_pylist() == days
+    assert [status for status, _ in statuses(projected, "one")] == ["ok", "failed", "ok", "ok"]
+
+
+def test_answers_failures_artifacts_and_rows_not_asked_stand_side_by_side(ledger: Ledger, view: View) -> None:
+    (clip,) = steps({"name": "clip", "columns": {"video": "VARCHAR"}, "input": ["id"]})
+    first, second, third, _ = asked(clip, Projected(ROWS, first_row=1))
+    write(ledger, clip, third, {"video": "said"})
+    write(ledger, clip, second, {"video": "x"}, artifacts=(Artifact("video", "out/b.mp4", None),))
+    write(ledger, clip, first, error="no")
+    projected = project(ROWS, [clip], view, first_row=1)
+    assert projected.batch.column("video").to_pylist() == [None, "out/b.mp4", "said", None]
+    assert statuses(projected, "clip") == [
+        ("failed", "no"),
+        ("ok", None),
+        ("ok", None),
+        ("skipped", NOT_ASKED),
+    ]
+
+
 def test_an_answer_given_as_json_text_is_read_as_json(ledger: Ledger, view: View) -> None:
     (one, *_) = THREE
     write(ledger, one, asked(one, Projected(ROWS, first_row=1))[0], '{"day": "2026-01-01"}')

@@ -23,7 +23,8 @@ _PART_BYTES = 2**20  # of replies
 # not final was to be asked again: it was paid for, but settles nothing.
 _SETTLED = "SELECT key, ok, run FROM outcomes WHERE key IN ({marks}) AND final"
 # In the index's own order, so that nothing is sorted: of a key's outcomes the one that counts is the last.
-_PLACES = "SELECT key, final, id FROM outcomes WHERE key IN ({marks}) ORDER BY key, ok, final, run, id"
+_PLACES = """
+    SELECT key, iif(final, id, -id) FROM outcomes WHERE key IN ({marks}) ORDER BY key, ok, final, run, id"""
 _FIELDS = """
     key, ok, final, error, model, cost, input_tokens, output_tokens, trace, latency_ms, attempts, throttled,
     artifacts, run, id"""
@@ -121,13 +122,12 @@ class View:
 
         The run that answered is 0 where none did.
         """
-        found: dict[bytes, tuple[bool, int, int]] = {}
-        for key, ok, run in self.select(_SETTLED, sorted(keys)):
-            before = found.get(key)
-            if before is None:
-                found[key] = (bool(ok), run, ok * run)
-            else:
-                found[key] = (bool(ok) or before[0], max(run, before[1]), max(ok * run, before[2]))
+        rows = list(self.select(_SETTLED, sorted(keys)))
+        found = {key: (ok > 0, run, ok * run) for key, ok, run in rows}
+        if len(found) < len(rows):
+            for key, ok, run in rows:
+                any_ok, latest, answered = found[key]
+                found[key] = (any_ok or ok > 0, max(latest, run), max(answered, ok * run))
         return found
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
@@ -140,8 +140,8 @@ class View:
         They are found in the index and then read as they lie in the file, neighbours together.
         """
         places = list(self.select(_PLACES, sorted(keys)))
-        last = {key: (final, place) for key, final, place in places}
-        counting = sorted(place for final, place in last.values() if final)
+        last = dict(places)
+        counting = sorted(place for place in last.values() if place > 0)  # those that settle the key
         earlier = self._earlier(places, last) if len(last) < len(places) else {}
         part: list[Found] = []
         size = 0
@@ -153,16 +153,14 @@ class View:
                 part, size = [], 0
         yield part
 
-    def _earlier(
-        self, places: Sequence[tuple[bytes, int, int]], last: Mapping[bytes, tuple[int, int]]
-    ) -> dict[bytes, Known]:
+    def _earlier(self, places: Sequence[tuple[bytes, int]], last: Mapping[bytes, int]) -> dict[bytes, Known]:
         """What the outcomes used that came before the last of their key."""
-        before = [place for key, _, place in places if last[key][1] != place]
+        before = [abs(place) for key, place in places if last[key] != place]
         used = {found.id: found for found in map(Known._make, self.select(_USED, sorted(before)))}
         found: dict[bytes, Known] = {}
-        for key, _, place in places:
-            if place in used:
-                found[key] = used[place].after(found[key]) if key in found else used[place]
+        for key, place in places:
+            if one := used.get(abs(place)):
+                found[key] = one.after(found[key]) if key in found else one
         return found
 
     @contextmanager
