@@ -20,6 +20,33 @@ from opper_batch.text import printable, shortened
 
 
 @dataclass(frozen=True, slots=True)
+class Questions:
+    """What a step asks of each row of a batch, by column; of a row without a key nothing.
+
+    A row's call is made when it is looked at: most rows are known, and need none.
+    """
+
+    keys: Sequence[bytes | None]
+    inputs: Sequence[bytes]
+
+    @classmethod
+    def of(cls, calls: Sequence[Call | None]) -> Questions:
+        return cls(
+            [call.key if call else None for call in calls], [call.input if call else b"" for call in calls]
+        )
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __iter__(self) -> Iterator[Call | None]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __getitem__(self, row: int) -> Call | None:
+        key = self.keys[row]
+        return Call(key, self.inputs[row]) if key else None
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A step made ready for a source: what is sent, what it reads, and which earlier steps it needs."""
 
@@ -37,17 +64,15 @@ class Step:
     def columns(self) -> Columns:
         return self.spec.columns
 
-    def questions(self, batch: pa.RecordBatch, ready: Sequence[bool], *, first_row: int) -> list[Call | None]:
-        """One call for each row that is ready; rows are encoded a batch at a time."""
+    def questions(self, batch: pa.RecordBatch, ready: Sequence[bool], *, first_row: int) -> Questions:
+        """What is asked of each row that is ready; rows are encoded a batch at a time."""
         inputs, keys = self._encoded(batch, first_row)
-        return [
-            Call(key, text) if asked else None for key, text, asked in zip(keys, inputs, ready, strict=True)
-        ]
+        return Questions(_where(ready, keys), inputs)
 
-    def keys(self, batch: pa.RecordBatch, ready: Sequence[bool], *, first_row: int) -> list[bytes | None]:
+    def keys(self, batch: pa.RecordBatch, ready: Sequence[bool], *, first_row: int) -> Sequence[bytes | None]:
         """By what the call of each row that is ready is known: ``questions`` without the calls."""
         _, keys = self._encoded(batch, first_row)
-        return [key if asked else None for key, asked in zip(keys, ready, strict=True)]
+        return _where(ready, keys)
 
     def _encoded(self, batch: pa.RecordBatch, first_row: int) -> tuple[list[bytes], list[bytes]]:
         # Every row is encoded, ready or not, so that an error names the row by its place in the source.
@@ -103,28 +128,32 @@ class Asking:
         """So many rows from the first one on have all that this run will bring them."""
         return next(iter(self._open.values()), self.rows)
 
-    def calls(self, batches: Iterable[Sequence[Call | None]]) -> Iterator[Call]:
+    def calls(self, batches: Iterable[Questions]) -> Iterator[Call]:
         """One look-up for each batch; a call that a 202 answered before comes with that reply."""
         for batch in batches:
             # What is open is looked at before the ledger: what has left the one is then in the other.
-            fresh = {call.key: call for call in batch if call and call.key not in self._open}
+            asked = zip(batch.keys, batch.inputs, strict=True)
+            fresh = {key: text for key, text in asked if key and key not in self._open}
             settled = self._view.settled(list(fresh))
             wanted = [key for key in fresh if self._policy.wants(settled.get(key))]
             pending = self._view.pending(wanted)
             since = self._view.pending_since(list(pending))
-            self._begin(batch, wanted)
+            self._begin(batch.keys, wanted)
             for key in wanted:
-                yield Call(key, fresh[key].input, pending.get(key), since.get(key))
+                yield Call(key, fresh[key], pending.get(key), since.get(key))
 
     def ended(self, key: bytes) -> None:
         self._open.pop(key, None)
 
-    def _begin(self, batch: Sequence[Call | None], wanted: Sequence[bytes]) -> None:
+    def _begin(self, keys: Sequence[bytes | None], wanted: Sequence[bytes]) -> None:
         if wanted:
-            last = len(batch) - 1
-            first = {call.key: last - back for back, call in enumerate(reversed(batch)) if call}
+            first = dict(zip(reversed(keys), reversed(range(len(keys))), strict=True))
             self._open.update((key, self.rows + first[key]) for key in wanted)
-        self.rows += len(batch)
+        self.rows += len(keys)
+
+
+def _where(ready: Sequence[bool], keys: Sequence[bytes]) -> Sequence[bytes | None]:
+    return keys if all(ready) else [key if its else None for key, its in zip(keys, ready, strict=True)]
 
 
 def prepare(pipeline: Pipeline, schema: pa.Schema, *, source: str, origin: str) -> tuple[Step, ...]:

@@ -118,8 +118,8 @@ def decode(status: int, headers: Mapping[str, str], body: bytes) -> Reply:
 def data_of(body: bytes) -> object:
     """What ``decode(200, {}, body).data`` is, without the rest of the reply; raises what that raises."""
     fields = _parsed(body)
-    data = fields.get("data")
-    if data is None or _object(fields.get("meta")).get("status") == "pending":
+    data, meta = fields.get("data"), fields.get("meta")
+    if data is None or (isinstance(meta, dict) and meta.get("status") == "pending"):
         return decode(200, {}, body).data
     return data
 
@@ -271,11 +271,12 @@ def _refusal(status: int, headers: Mapping[str, str], body: bytes) -> CallError:
 
 
 def _parsed(body: bytes) -> Mapping[str, Any]:
-    if not body.strip():
-        raise BadReply("the gateway's answer is empty")
     try:
-        fields = from_json(body, allow_inf_nan=False)
+        # Names come again with every answer, most values do not.
+        fields = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError:
+        if not body.strip():
+            raise BadReply("the gateway's answer is empty") from None
         page = body.lstrip()[:1] == b"<"
         raise BadReply(f"the gateway's answer is {'a page of HTML' if page else 'not JSON'}") from None
     if not isinstance(fields, dict):

@@ -78,10 +78,9 @@ class Numbers:
         """As ``Seen.add``."""
         largest = max((number for number in numbers if number is not None), default=0)
         self._bits.extend(bytes(max(0, largest // 8 + 1 - len(self._bits))))
-        return [number is not None and self._add(number) for number in numbers]
-
-    def _add(self, number: int) -> bool:
-        place, bit = number >> 3, 1 << (number & 7)
-        there = self._bits[place] & bit
-        self._bits[place] |= bit
-        return bool(there)
+        bits, repeated = self._bits, []
+        for number in numbers:
+            place, bit = (0, 0) if number is None else (number >> 3, 1 << (number & 7))
+            repeated.append(bits[place] & bit != 0)
+            bits[place] |= bit
+        return repeated

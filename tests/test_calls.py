@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from opper_batch.calls import Asking, Policy, Step, prepare
+from opper_batch.calls import Asking, Policy, Questions, Step, prepare
 from opper_batch.errors import DefinitionError, SourceError
 from opper_batch.ledger import Journal, Ledger
 from opper_batch.pipeline import Pipeline
@@ -232,7 +232,9 @@ def journal_of(ledger: Ledger) -> Journal:
 
 def asked(ledger: Ledger, policy: Policy, *batches: list[Call | None]) -> list[int]:
     with ledger.view() as view:
-        return [int.from_bytes(one.key, "big") for one in Asking(view, policy).calls(batches)]
+        return [
+            int.from_bytes(one.key, "big") for one in Asking(view, policy).calls(map(Questions.of, batches))
+        ]
 
 
 def test_what_is_known_is_not_asked_again(ledger: Ledger) -> None:
@@ -248,7 +250,7 @@ def test_equal_inputs_are_asked_once_within_a_batch_and_while_they_are_in_flight
 
 def test_a_call_that_a_202_answered_comes_with_that_reply(ledger: Ledger) -> None:
     with ledger.view() as view:
-        first, second = Asking(view, Policy(2)).calls([[call(3), call(4)]])
+        first, second = Asking(view, Policy(2)).calls([Questions.of([call(3), call(4)])])
     assert (first.key, first.pending) == (key(3), b"202")
     assert first.since == pytest.approx(time.time(), abs=600), "when that came"
     assert second == call(4)
@@ -260,7 +262,7 @@ def test_what_this_run_has_asked_is_not_asked_again_however_it_ended(
 ) -> None:
     with ledger.view() as view:
         asking = Asking(view, Policy(2, refresh=True))
-        calls = asking.calls([[call(7)], [call(7), call(8)]])
+        calls = asking.calls(map(Questions.of, [[call(7)], [call(7), call(8)]]))
         assert next(calls) == call(7)
         asyncio.run(journal_of(ledger).record(Outcome(key(7), error, b"{}", attempts=1)))
         asking.ended(key(7))
@@ -268,8 +270,8 @@ def test_what_this_run_has_asked_is_not_asked_again_however_it_ended(
 
 
 def test_calls_are_drawn_a_batch_at_a_time(ledger: Ledger) -> None:
-    def batches() -> Iterator[list[Call | None]]:
-        yield [call(7), call(8)]
+    def batches() -> Iterator[Questions]:
+        yield Questions.of([call(7), call(8)])
         raise AssertionError("the second batch was read before the first was asked")
 
     with ledger.view() as view:
@@ -281,7 +283,7 @@ def test_rows_are_settled_when_nothing_is_waiting_or_in_flight_for_them(ledger: 
     with ledger.view() as view:
         asking = Asking(view, Policy(2))
         assert asking.settled_rows == 0
-        calls = asking.calls([[call(1), call(7), None, call(8)]])
+        calls = asking.calls([Questions.of([call(1), call(7), None, call(8)])])
         next(calls)
         assert (asking.rows, asking.settled_rows) == (4, 2)
         asking.ended(key(7))
@@ -295,7 +297,8 @@ def test_rows_are_settled_when_nothing_is_waiting_or_in_flight_for_them(ledger: 
 def test_rows_are_settled_through_the_first_that_something_is_open_for(ledger: Ledger) -> None:
     with ledger.view() as view:
         asking = Asking(view, Policy(2))
-        calls = asking.calls([[call(1), call(7), call(7), call(8)], [None, call(8), call(9), call(1)]])
+        first, second = [call(1), call(7), call(7), call(8)], [None, call(8), call(9), call(1)]
+        calls = asking.calls([Questions.of(first), Questions.of(second)])
         assert asking.settled_through == 0
         next(calls)
         assert asking.settled_through == 1, "row 2 is the first that is asked, rows 1 and 4 are known"

@@ -58,7 +58,8 @@ def write(ledger: Ledger, step: Step, call: Call, data: Any = None, **changes: A
 
 
 def statuses(projected: Projected, step: str) -> list[tuple[str, str | None]]:
-    return [(answer.status, answer.error) for answer in projected.answers[step]]
+    answers = projected.answers[step]
+    return list(zip(answers.statuses, answers.errors, strict=True))
 
 
 def test_answers_become_typed_columns_beside_the_sources_in_its_order(ledger: Ledger, view: View) -> None:
@@ -79,12 +80,13 @@ def test_an_answer_tells_what_it_cost_and_by_which_key_it_is_known(ledger: Ledge
     (one, *_) = THREE
     call = asked(one, Projected(ROWS, first_row=1))[0]
     write(ledger, one, call, {"day": "2026-01-01"}, usage=Usage(0.25, 3, 4), model="a/b", trace="t")
-    answer = project(ROWS, [one], view, first_row=1).answers["one"][0]
-    assert answer.key == call.key
-    assert answer.values == {"day": dt.date(2026, 1, 1)}
-    assert answer.known is not None
-    assert answer.known.run == 1
-    assert (answer.known.outcome.usage, answer.known.outcome.model) == (Usage(0.25, 3, 4), "a/b")
+    answers = project(ROWS, [one], view, first_row=1).answers["one"]
+    assert answers.keys[0] == call.key
+    facts = {name: values[0] for name, values in answers.facts.items()}
+    assert facts["key"] == call.key
+    assert (facts["run"], facts["model"], facts["trace"]) == (1, "a/b", "t")
+    assert (facts["cost"], facts["input_tokens"], facts["output_tokens"]) == (0.25, 3, 4)
+    assert {values[1] for values in answers.facts.values()} == {None}, "of a row that was not asked"
 
 
 def test_a_row_without_an_answer_says_why_through_all_the_steps_that_need_it(
@@ -123,7 +125,7 @@ def test_a_row_without_an_answer_says_why_through_all_the_steps_that_need_it(
     ]
     assert projected.batch.column("note").to_pylist() == ["done", None, None, None]
     assert projected.batch.column("day").null_count == 2
-    keys = [[answer.key is None for answer in answers] for answers in projected.answers.values()]
+    keys = [[key is None for key in answers.keys] for answers in projected.answers.values()]
     assert keys == [[False] * 4, [False, True, True, False], [False, True, True, True]]
 
 
@@ -164,9 +166,49 @@ def test_a_kept_reply_that_no_longer_fits_is_failed_with_a_reason(
     said = f"the kept answer can no longer be taken: {reason}; --refresh asks anew"
     assert statuses(projected, "one")[1] == ("failed", said)
     assert projected.batch.column("day").to_pylist() == [None] * 4
-    answer = projected.answers["one"][1]
-    assert answer.known is not None, "what it cost is still told"
-    assert answer.key
+    answers = projected.answers["one"]
+    assert answers.known[1] is not None, "what it cost is still told"
+    assert answers.keys[1]
+
+
+HOSTILE = [
+    b'{"data":{"day":"2026-01-09"}},{"data":{"day":"2026-01-09"}}',
+    b'{"data":{"day":"2026-01-09"}',
+    b'}],{"data":{"day":"2026-01-09"}}',
+    b"1],[2",
+    b'{"data":{"day":["2026-01-09"]}}',
+]
+
+
+@pytest.mark.parametrize("reply", HOSTILE)
+def test_a_reply_that_is_not_one_answer_is_failed_alone_and_its_neighbours_are_ok(
+    ledger: Ledger, view: View, reply: bytes
+) -> None:
+    (one, *_) = THREE
+    a, b, c, _ = asked(one, Projected(ROWS, first_row=1))
+    write(ledger, one, a, {"day": "2026-01-01"})
+    write(ledger, one, b, reply=reply)
+    write(ledger, one, c, {"day": "2026-01-03"})
+    projected = project(ROWS, [one], view, first_row=1)
+    days = [dt.date(2026, 1, 1), None, dt.date(2026, 1, 3), dt.date(2026, 1, 1)]
+    assert projected.batch.column("day").to_pylist() == days
+    assert [status for status, _ in statuses(projected, "one")] == ["ok", "failed", "ok", "ok"]
+
+
+def test_answers_failures_artifacts_and_rows_not_asked_stand_side_by_side(ledger: Ledger, view: View) -> None:
+    (clip,) = steps({"name": "clip", "columns": {"video": "VARCHAR"}, "input": ["id"]})
+    first, second, third, _ = asked(clip, Projected(ROWS, first_row=1))
+    write(ledger, clip, third, {"video": "said"})
+    write(ledger, clip, second, {"video": "x"}, artifacts=(Artifact("video", "out/b.mp4", None),))
+    write(ledger, clip, first, error="no")
+    projected = project(ROWS, [clip], view, first_row=1)
+    assert projected.batch.column("video").to_pylist() == [None, "out/b.mp4", "said", None]
+    assert statuses(projected, "clip") == [
+        ("failed", "no"),
+        ("ok", None),
+        ("ok", None),
+        ("skipped", NOT_ASKED),
+    ]
 
 
 def test_an_answer_given_as_json_text_is_read_as_json(ledger: Ledger, view: View) -> None:

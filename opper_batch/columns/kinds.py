@@ -7,10 +7,11 @@ because their rules come with the column.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+from pydantic_core import CoreSchema, core_schema
 
 from opper_batch.columns import scalars
 from opper_batch.columns.scalars import Reader
@@ -25,6 +26,8 @@ class Kind:
 
     ``wire`` is the JSON Schema type. ``low`` and ``high`` are the type's own range, inclusive. ``ordered``
     says that a column may have ``min`` and ``max``; ``bound`` reads these, where ``read`` would round them.
+    ``quick`` is pydantic's own check, given both bounds: of parsed JSON it takes nothing that ``read`` does
+    not take, and makes the same of it.
     """
 
     wire: str
@@ -35,6 +38,7 @@ class Kind:
     low: int | None = None
     high: int | None = None
     bound: Reader | None = None
+    quick: Callable[[int | None, int | None], CoreSchema] | None = None
 
     def reader(self, sql: SqlType) -> Reader:
         """Reads a value of the type, within the type's own range."""
@@ -55,7 +59,8 @@ def _kind(
 
 def _whole(low: int, high: int, arrow: pa.DataType, words: str = "Whole number") -> Kind:
     read = scalars.read_whole
-    return Kind("integer", lambda _: arrow, lambda _: read, lambda _: words, low=low, high=high)
+    kind = Kind("integer", lambda _: arrow, lambda _: read, lambda _: words, low=low, high=high)
+    return replace(kind, quick=lambda low, high: core_schema.int_schema(strict=True, ge=low, le=high))
 
 
 def _text(arrow: pa.DataType) -> Kind:
@@ -77,7 +82,10 @@ def _decimal_words(sql: SqlType) -> str:
 _WIDE = 10**38 - 1  # what Arrow's decimal128(38, 0) holds; DuckDB's 128-bit integers reach a little further
 
 KINDS: dict[str, Kind] = {
-    "boolean": _kind("boolean", pa.bool_(), scalars.read_boolean, "", ordered=False),
+    "boolean": replace(
+        _kind("boolean", pa.bool_(), scalars.read_boolean, "", ordered=False),
+        quick=lambda _low, _high: core_schema.bool_schema(strict=True),
+    ),
     "tinyint": _whole(-(2**7), 2**7 - 1, pa.int8()),
     "smallint": _whole(-(2**15), 2**15 - 1, pa.int16()),
     "integer": _whole(-(2**31), 2**31 - 1, pa.int32()),

@@ -96,28 +96,36 @@ def _sentence(words: str) -> str:
     return words if not words or words[-1] in ".!?:…" else words + "."
 
 
-def read_object(columns: tuple[Column, ...]) -> CoreSchema:
-    """Reads a closed object; what comes out has the columns' order."""
-    fields = {column.name: core_schema.typed_dict_field(read_schema(column)) for column in columns}
+def read_object(columns: tuple[Column, ...], *, quick: bool = False) -> CoreSchema:
+    """Reads a closed object; what comes out has the columns' order.
+
+    The ``quick`` one is for parsed JSON: it reads in a third of the time what most answers are, refuses the
+    rest of what fits, and does not say why.
+    """
+    fields = {
+        column.name: core_schema.typed_dict_field(read_schema(column, quick=quick)) for column in columns
+    }
     return core_schema.typed_dict_schema(fields, extra_behavior="forbid", strict=True)
 
 
-def read_schema(column: Column) -> CoreSchema:
+def read_schema(column: Column, *, quick: bool = False) -> CoreSchema:
     """Reads the column's JSON into values that ``pa.array`` takes, exactly and strictly."""
-    schema = _read_type(column)
+    schema = _read_type(column, quick)
     return core_schema.nullable_schema(schema) if column.nullable else schema
 
 
-def _read_type(column: Column) -> CoreSchema:
+def _read_type(column: Column, quick: bool) -> CoreSchema:
     sql = column.sql
     if column.enum:
+        if quick:
+            return core_schema.literal_schema(list(column.enum))
         return core_schema.no_info_plain_validator_function(choice_reader(column.enum))
     match sql.id:
         case "struct":
-            return read_object(column.children)
+            return read_object(column.children, quick=quick)
         case "list" | "array":
             low, high = (sql.size, sql.size) if sql.id == "array" else (column.min_items, column.max_items)
-            element = read_schema(column.children[0])
+            element = read_schema(column.children[0], quick=quick)
             return core_schema.list_schema(element, min_length=low, max_length=high, strict=True)
         case "varchar":
             # A length, even 0, makes pydantic look into the text, and so refuse unpaired surrogates.
@@ -126,7 +134,17 @@ def _read_type(column: Column) -> CoreSchema:
                 min_length=least, max_length=column.max_length, pattern=column.pattern, strict=True
             )
         case _:
-            return core_schema.no_info_plain_validator_function(_scalar(column))
+            found = _quick_scalar(column) if quick else None
+            return found or core_schema.no_info_plain_validator_function(_scalar(column))
+
+
+def _quick_scalar(column: Column) -> CoreSchema | None:
+    kind = KINDS[column.sql.id]
+    if kind.quick is None:
+        return None
+    lows = [low for low in (kind.low, column.min) if isinstance(low, int)]
+    highs = [high for high in (kind.high, column.max) if isinstance(high, int)]
+    return kind.quick(max(lows, default=None), min(highs, default=None))
 
 
 def _scalar(column: Column) -> Reader:

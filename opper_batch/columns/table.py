@@ -8,7 +8,7 @@ from functools import cached_property
 
 import pyarrow as pa
 from pydantic import BaseModel
-from pydantic_core import SchemaValidator, ValidationError, from_json
+from pydantic_core import SchemaValidator, ValidationError, core_schema, from_json
 
 from opper_batch.columns import models, shapes, spellings
 from opper_batch.columns.column import Column
@@ -64,6 +64,15 @@ class Columns:
             raise bad_output(error, self.columns) from None
         return values if self.model is None else self._through_model(self.model, values)
 
+    def read_all(self, answers: Sequence[object]) -> list[dict[str, object]]:
+        """``read`` of each, which are parsed JSON, or JSON text. Raises BadOutput where one does not fit."""
+        if self.model is None:
+            try:
+                return self._quick.validate_python([_parsed(data) for data in answers])  # type: ignore[no-any-return]
+            except ValidationError:
+                pass  # what is not usual is read one by one, which says what is wrong with it
+        return [self.read(data) for data in answers]
+
     def arrays(self, rows: Sequence[dict[str, object] | None]) -> list[pa.Array]:
         """One array for each column, of exactly the declared type; a row that is None is null in each."""
         return [
@@ -88,6 +97,11 @@ class Columns:
     @cached_property
     def _validator(self) -> SchemaValidator:
         return SchemaValidator(shapes.read_object(self.columns))
+
+    @cached_property
+    def _quick(self) -> SchemaValidator:
+        one = shapes.read_object(self.columns, quick=True)
+        return SchemaValidator(core_schema.list_schema(one, strict=True, fail_fast=True))
 
     def _through_model(self, model: type[BaseModel], values: dict[str, object]) -> dict[str, object]:
         """What the user's class makes of the values, which has to fit the columns still."""

@@ -6,11 +6,13 @@
 from opper_batch.ledger.faults import holds_something
 from opper_batch.ledger.findings import findings, kept_report, report_before
 from opper_batch.ledger.journal import Journal
+from opper_batch.ledger.known import Found, Known
 from opper_batch.ledger.sampling import Paid, paid, prices, sample
-from opper_batch.ledger.view import Known, RunRecord, Totals, View
+from opper_batch.ledger.view import RunRecord, Totals, View
 from opper_batch.ledger.writer import Ledger
 
 __all__ = [
+    "Found",
     "Journal",
     "Known",
     "Ledger",

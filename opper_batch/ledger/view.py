@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from opper_batch.errors import MachineError
 from opper_batch.ledger.faults import format_of, holds_something, machine_error
+from opper_batch.ledger.known import Found, Known
 from opper_batch.ledger.lock import Lock, lock_path
-from opper_batch.records import Artifact, Outcome, Usage
 
 _CHUNK = 8_192
+_PART_BYTES = 2**20  # of replies
 
 # Of several outcomes of a key an answer wins over a failure, and the later over the earlier. One that is
 # not final was to be asked again: it was paid for, but settles nothing.
-_SETTLED = """
-    SELECT key, max(ok), max(run), max(ok * run) FROM outcomes WHERE key IN ({marks}) AND final
-    GROUP BY key"""
+_SETTLED = "SELECT key, ok, run FROM outcomes WHERE key IN ({marks}) AND final"
 # In the index's own order, so that nothing is sorted: of a key's outcomes the one that counts is the last.
-_LOOKUP = """
-    SELECT key, ok, final, error, model, cost, input_tokens, output_tokens, trace, latency_ms, attempts,
-           throttled, artifacts, run, id, reply
-    FROM outcomes WHERE key IN ({marks}) ORDER BY key, ok, final, run, id"""
+_PLACES = """
+    SELECT key, iif(final, id, -id) FROM outcomes WHERE key IN ({marks}) ORDER BY key, ok, final, run, id"""
+_FIELDS = """
+    key, ok, final, error, model, cost, input_tokens, output_tokens, trace, latency_ms, attempts, throttled,
+    artifacts, run, id"""
+_LOOKUP = f"SELECT {_FIELDS}, reply FROM outcomes WHERE id IN ({{marks}})"
+_USED = f"SELECT {_FIELDS}, NULL FROM outcomes WHERE id IN ({{marks}})"
 _PENDING = "SELECT key, reply FROM pending WHERE key IN ({marks})"
 _PENDING_SINCE = "SELECT key, at FROM pending WHERE key IN ({marks})"
 _TOTALS = """
@@ -52,68 +54,6 @@ _LAST_ERRORS = """
 _UNRECORDED = """
     SELECT reply FROM pending WHERE at > (SELECT coalesce(max(ended), 0) FROM runs WHERE published)"""
 _IN_DOUBT = f"SELECT count(*) FROM intents WHERE {_UNPUBLISHED}"
-
-
-class Known(NamedTuple):
-    """What the ledger knows of a key: the outcome that counts, and the run that brought it.
-
-    Flat, as it is read, since there is one for each row; usage and attempts cover everything that was ever
-    paid for the key. ``files`` are the artifacts as JSON; ``id`` is the outcome's own number.
-    """
-
-    key: bytes
-    ok: int
-    final: int
-    error: str | None
-    model: str | None
-    cost: float | None
-    input_tokens: int | None
-    output_tokens: int | None
-    trace: str | None
-    latency_ms: int | None
-    attempts: int
-    throttled: int
-    files: str | None
-    run: int
-    id: int
-    reply: bytes | None = None
-
-    def without_reply(self) -> Known:
-        """The same, for those who keep many: replies may be large."""
-        return Known(*self[:-1])
-
-    def after(self, earlier: Known) -> Known:
-        """The same, with what an earlier outcome of the key used beside its own."""
-        usage = self.usage + earlier.usage
-        return self._replace(
-            cost=usage.cost,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            attempts=self.attempts + earlier.attempts,
-        )
-
-    @property
-    def usage(self) -> Usage:
-        return Usage(self.cost, self.input_tokens, self.output_tokens)
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        return tuple(Artifact(**fields) for fields in json.loads(self.files)) if self.files else ()
-
-    @property
-    def outcome(self) -> Outcome:
-        return Outcome(
-            key=self.key,
-            error=None if self.ok else self.error,
-            reply=self.reply,
-            model=self.model,
-            usage=self.usage,
-            trace=self.trace,
-            latency_ms=self.latency_ms,
-            attempts=self.attempts,
-            throttled=self.throttled,
-            artifacts=self.artifacts,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,24 +122,46 @@ class View:
 
         The run that answered is 0 where none did.
         """
-        return {key: (bool(ok), run, answered) for key, ok, run, answered in self.select(_SETTLED, keys)}
+        rows = list(self.select(_SETTLED, sorted(keys)))
+        found = {key: (ok > 0, run, ok * run) for key, ok, run in rows}
+        if len(found) < len(rows):
+            for key, ok, run in rows:
+                any_ok, latest, answered = found[key]
+                found[key] = (any_ok or ok > 0, max(latest, run), max(answered, ok * run))
+        return found
 
     def lookup(self, keys: Sequence[bytes]) -> dict[bytes, Known]:
         """For each key with an outcome: the one that counts."""
-        return {known.key: known for known in self.each(keys)}
+        return {found[0]: Known._make(found) for part in self.parts(keys) for found in part}
 
-    def each(self, keys: Sequence[bytes]) -> Iterator[Known]:
-        """The same one by one, so that their replies need not be in memory together."""
-        last: Known | None = None
-        for found in map(Known._make, self.select(_LOOKUP, keys)):
-            if last is not None:
-                if last.key == found.key:
-                    found = found.after(last)
-                elif last.final:
-                    yield last
-            last = found
-        if last is not None and last.final:
-            yield last
+    def parts(self, keys: Sequence[bytes]) -> Iterator[list[Found]]:
+        """The same as bare fields, so many together as fit into memory, however large their replies are.
+
+        They are found in the index and then read as they lie in the file, neighbours together.
+        """
+        places = list(self.select(_PLACES, sorted(keys)))
+        last = dict(places)
+        counting = sorted(place for place in last.values() if place > 0)  # those that settle the key
+        earlier = self._earlier(places, last) if len(last) < len(places) else {}
+        part: list[Found] = []
+        size = 0
+        for found in self.select(_LOOKUP, counting):
+            part.append(found if found[0] not in earlier else Known._make(found).after(earlier[found[0]]))
+            size += len(found[-1] or b"")
+            if size > _PART_BYTES:
+                yield part
+                part, size = [], 0
+        yield part
+
+    def _earlier(self, places: Sequence[tuple[bytes, int]], last: Mapping[bytes, int]) -> dict[bytes, Known]:
+        """What the outcomes used that came before the last of their key."""
+        before = [abs(place) for key, place in places if last[key] != place]
+        used = {found.id: found for found in map(Known._make, self.select(_USED, sorted(before)))}
+        found: dict[bytes, Known] = {}
+        for key, place in places:
+            if one := used.get(abs(place)):
+                found[key] = one.after(found[key]) if key in found else one
+        return found
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

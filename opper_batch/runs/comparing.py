@@ -115,10 +115,11 @@ def _answers(ended: Ended, columns: Sequence[str]) -> tuple[list[Answered], dict
     with ended.setting.view() as view:
         for projected in ended.setting.projected(ended.setting.steps, view):
             values = projected.batch.select(list(columns)).to_pylist()
-            for row, found in zip(values, zip(*projected.answers.values(), strict=True), strict=True):
-                wrong = next((answer for answer in found if answer.status != "ok"), None)
-                answers.append(Answered(None, wrong.error) if wrong else Answered(row))
-                known.update(answer.known.key for answer in found if answer.known)
+            steps = projected.answers.values()
+            for row, errors in zip(values, zip(*(of.errors for of in steps), strict=True), strict=True):
+                wrong = next(filter(None, errors), None)
+                answers.append(Answered(None, wrong) if wrong else Answered(row))
+            known.update(key for of in steps for key in of.facts["key"] if key)
         counted = paid(view, list(known))  # a row that was refreshed was paid before, too
     return answers, {
         "cost": sum(one.cost or 0.0 for one in counted),

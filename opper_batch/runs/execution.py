@@ -6,14 +6,14 @@ resolve -> lock -> for each step: source -> plan -> engine -> ledger -> publish 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from opper_batch.budget import Budget
-from opper_batch.calls import Asking, Step
+from opper_batch.calls import Asking, Questions, Step
 from opper_batch.client import Client, Gate, Gateway, StepRules
 from opper_batch.client.artifacts import Artifacts
 from opper_batch.client.commons import Commons
@@ -23,7 +23,6 @@ from opper_batch.errors import DefinitionError, RunStopped, SinkError, SourceErr
 from opper_batch.ledger import Ledger, View
 from opper_batch.pace import Pace
 from opper_batch.pipeline import Pipeline
-from opper_batch.records import Call
 from opper_batch.report import Counts, Summary
 from opper_batch.runs.entering import entered
 from opper_batch.runs.freshness import policy
@@ -236,13 +235,14 @@ class _Run:
 
     def _questions(
         self, step: Step, earlier: tuple[Step, ...], tell: Callable[[], None]
-    ) -> Iterator[Sequence[Call | None]]:
+    ) -> Iterator[Questions]:
         """What the step asks of each batch; told of in between, since known rows go by without an outcome.
 
         A pilot asks those chosen, beside what is known of this prompt already.
         """
         if self._pilot is not None:
-            yield pilot_calls(self._setting, len(earlier), self._view, self._policy, self._pilot)
+            chosen = pilot_calls(self._setting, len(earlier), self._view, self._policy, self._pilot)
+            yield Questions.of(chosen)
             return
         for projected in self._setting.projected(earlier, self._view):
             yield projected.questions(step)

@@ -65,9 +65,9 @@ def failures(pipeline: Pipeline, options: Options) -> Iterator[Failure]:
         for projected in setting.projected(setting.steps, view):
             batch, key = projected.batch, setting.pipeline.source.key
             for step, answers in projected.answers.items():
-                for index, answer in enumerate(answers):
-                    if answer.status == "failed" and answer.key:
+                traces = answers.facts["trace"]
+                for index, (error, its_key) in enumerate(zip(answers.errors, answers.keys, strict=True)):
+                    if error is not None and its_key and answers.known[index]:
                         values = tuple(batch.column(name)[index].as_py() for name in key)
-                        trace = answer.known.trace if answer.known else None
                         number = projected.first_row + index
-                        yield Failure(number, values, step, answer.error or "", trace, answer.key.hex())
+                        yield Failure(number, values, step, error, traces[index], its_key.hex())

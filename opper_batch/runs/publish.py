@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from opper_batch.errors import SourceError
-from opper_batch.ledger import Known, View
-from opper_batch.projection import Answer, Projected
+from opper_batch.ledger import View
+from opper_batch.projection import Answers, Projected
 from opper_batch.report import Counts, failures_by_reason
 from opper_batch.runs.judging import publish_judged
 from opper_batch.runs.marks import Held
@@ -27,7 +28,6 @@ _MOST_REASONS = 1_000
 # Ahead so many rows at a time, which take a hundredth of a second, as long as they fit into memory.
 _AHEAD_ROWS = 512
 _AHEAD_BYTES = 32 * 2**20
-_NOTHING = Known._make([None] * len(Known._fields))
 
 
 class Projector:
@@ -103,30 +103,29 @@ class Projector:
     def _metadata(self, step: str, projected: Projected) -> list[pa.Array]:
         """One array for each metadata column; what an equal row above paid for is not counted twice."""
         answers = projected.answers[step]
-        repeated = self._seen[step].add([answer.known and answer.known.id for answer in answers])
-        columns = _columns(answers, repeated, run=self._run)
+        facts = answers.facts
+        repeated = self._seen[step].add(facts["id"])
+        columns = _columns(answers, facts, repeated, run=self._run)
         self._count(answers, repeated, columns)
         return list(columns.values())
 
-    def _count(
-        self, answers: Sequence[Answer], repeated: Sequence[bool], columns: Mapping[str, pa.Array]
-    ) -> None:
+    def _count(self, answers: Answers, repeated: Sequence[bool], columns: Mapping[str, pa.Array]) -> None:
         again = sum(repeated)
         self._tally["folded"] += again
         self._tally["cached"] += columns["cached"].true_count - again
         self._cost += pc.sum(columns["cost"]).as_py() or 0.0
-        for answer, counted in zip(answers, repeated, strict=True):
-            if answer.status == "failed":
+        for error, known, counted in zip(answers.errors, answers.known, repeated, strict=True):
+            if error is not None and known:
                 self._tally["failed_calls"] += not counted
-                self._count_reason(answer.error or "")
+                self._count_reason(error)
 
     def _count_reason(self, reason: str) -> None:
         known = reason in self._reasons or len(self._reasons) < _MOST_REASONS
         self._reasons[reason if known else "other reasons"] += 1
 
-    def _count_rows(self, batch: pa.RecordBatch, steps: Sequence[Sequence[Answer]]) -> None:
+    def _count_rows(self, batch: pa.RecordBatch, steps: Sequence[Answers]) -> None:
         """A row is as far as the step that is behind: failed before skipped before ok."""
-        rows = list(zip(*([answer.status for answer in answers] for answers in steps), strict=True))
+        rows = list(zip(*(answers.statuses for answers in steps), strict=True))
         if self._held:
             self._held.add(batch, [set(statuses) != {"ok"} for statuses in rows])
         for statuses, count in Counter(rows).items():
@@ -176,27 +175,23 @@ def _telling(projector: Projector, told: Callable[[int], None]) -> Iterator[pa.R
         told(rows)
 
 
-def _columns(answers: Sequence[Answer], repeated: Sequence[bool], *, run: int) -> dict[str, pa.Array]:
+def _columns(
+    answers: Answers, facts: Mapping[str, Sequence[Any]], repeated: Sequence[bool], *, run: int
+) -> dict[str, pa.Array]:
     """The metadata columns of one step, whole columns at a time. A repeated answer was paid for above."""
-    known = [answer.known or _NOTHING for answer in answers]
     values = {
-        "status": [answer.status for answer in answers],
-        "error": [answer.error for answer in answers],
-        "model": [found.model for found in known],
-        "cost": [found.cost for found in known],
-        "input_tokens": [found.input_tokens for found in known],
-        "output_tokens": [found.output_tokens for found in known],
-        "latency_ms": [found.latency_ms for found in known],
-        "attempts": [found.attempts for found in known],
+        **facts,
+        "status": answers.statuses,
+        "error": answers.errors,
         "cached": [
-            None if found.run is None else again or found.run < run
-            for found, again in zip(known, repeated, strict=True)
+            None if asked is None else again or asked < run
+            for asked, again in zip(facts["run"], repeated, strict=True)
         ],
-        "trace_uuid": [found.trace for found in known],
-        "key": [answer.key.hex() if answer.key else None for answer in answers],
+        "trace_uuid": facts["trace"],
+        "key": [key.hex() if key else None for key in answers.keys],
     }
     columns = {name: pa.array(values[name], kind) for name, kind in METADATA_TYPES.items()}
-    if any(repeated):
+    if True in repeated:
         for name in ("cost", "input_tokens", "output_tokens", "attempts"):
             free = pa.scalar(0, columns[name].type)
             columns[name] = pc.if_else(pa.array(repeated, pa.bool_()), free, columns[name])

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from opper_batch.calls import Policy, Step
+from opper_batch.calls import Policy, Questions, Step
 from opper_batch.forecast import Lengths
 from opper_batch.ledger import View
 from opper_batch.projection import Projected
@@ -42,23 +42,23 @@ class Survey:
 
     def wanted(self, projected: Projected) -> list[Call]:
         """Count a batch; gives its calls that would be asked."""
-        calls = projected.questions(self._step)
-        repeated = self._seen.add([call.key if call else None for call in calls])
-        settled = self._view.settled(list({call.key for call in calls if call}))
+        asked = projected.questions(self._step)
+        repeated = self._seen.add(asked.keys)
+        settled = self._view.settled(list({key for key in asked.keys if key}))
         wanted = []
-        for row, (call, again) in enumerate(zip(calls, repeated, strict=True), start=self.rows):
-            found = settled.get(call.key) if call else None
-            self._count(call, again, found, row)
-            if call and not again and self._policy.wants(found):
-                wanted.append(call)
-        self.rows += len(calls)
-        self._measure(calls, wanted)
-        if None in calls:
+        for row, (key, again) in enumerate(zip(asked.keys, repeated, strict=True)):
+            found = settled.get(key) if key else None
+            self._count(key, again, found, self.rows + row)
+            if key and not again and self._policy.wants(found):
+                wanted.append(Call(key, asked.inputs[row]))
+        self.rows += len(asked)
+        self._measure(asked, wanted)
+        if None in asked.keys:
             self._await(projected)
         return wanted
 
-    def _count(self, call: Call | None, again: bool, found: tuple[bool, int, int] | None, row: int) -> None:
-        if call is None:
+    def _count(self, key: bytes | None, again: bool, found: tuple[bool, int, int] | None, row: int) -> None:
+        if key is None:
             self.waiting += 1
         elif again:
             self.folded += 1
@@ -70,17 +70,17 @@ class Survey:
             self.known += found[0]
             self.failed += not found[0]
 
-    def _measure(self, calls: Sequence[Call | None], wanted: Sequence[Call]) -> None:
-        self.first = self.first or next(filter(None, calls), None)
+    def _measure(self, asked: Questions, wanted: Sequence[Call]) -> None:
+        self.first = self.first or next(filter(None, asked), None)
         self.calls += len(wanted)
         for call in wanted:
             length = len(call.input)
             self.rest.add(length + self._fixed)
             self.sizes[_size(length)] += 1
         if self.lengths:
-            for call in filter(None, calls):
-                if call.key in self.lengths:
-                    self.lengths[call.key] = len(call.input) + self._fixed
+            for key, text in zip(asked.keys, asked.inputs, strict=True):
+                if key in self.lengths:
+                    self.lengths[key] = len(text) + self._fixed
 
     def _await(self, projected: Projected) -> None:
         """Rows that wait for an earlier step: as long as they are without its answer."""

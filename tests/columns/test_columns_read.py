@@ -47,10 +47,13 @@ UUID = "123e4567-e89b-12d3-a456-426614174000"
     ],
 )
 def test_what_fits_is_read_into_typed_values(kind, given, value):
-    read = Columns.parse({"a": kind}).read({"a": given})["a"]
-    assert read == value
-    assert type(read) is type(value)
-    assert str(read) == str(value)
+    columns = Columns.parse({"a": kind})
+    alone, together = columns.read({"a": given}), columns.read_all([{"a": given}, {"a": given}])
+    assert together == [alone, alone]
+    for read in (alone["a"], together[0]["a"]):
+        assert read == value
+        assert type(read) is type(value)
+        assert str(read) == str(value)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +127,8 @@ def test_what_fits_is_read_into_typed_values(kind, given, value):
 def test_what_does_not_fit_is_refused_even_where_null_is_allowed(kind, given):
     with pytest.raises(BadOutput):
         Columns.parse({"a": kind}).read({"a": given})
+    with pytest.raises(BadOutput):
+        Columns.parse({"a": kind}).read_all([{"a": given}])
     if given is not None:
         with pytest.raises(BadOutput):
             Columns.parse({"a": {"type": kind, "nullable": True}}).read({"a": given})

@@ -209,6 +209,22 @@ def test_what_is_accepted_comes_back_equal(parquet, database, drawn):
     assert through_duckdb(database, table).to_pylist() == expected
 
 
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(tables())
+def test_answers_read_together_are_what_each_is_alone(drawn):
+    columns, given_answers = drawn
+    fitting = []
+    for answer in given_answers:
+        if (alone := accepted(columns, answer)) is None:
+            with pytest.raises(BadOutput):
+                columns.read_all([*fitting, answer])
+        else:
+            fitting.append(answer)
+            # As text, so that 1, 1.0 and True are three.
+            assert repr(columns.read_all([answer])) == repr([alone])
+    assert repr(columns.read_all(fitting)) == repr([columns.read(answer) for answer in fitting])
+
+
 EVERY_TYPE = [
     *sorted(KINDS.keys() - {"enum", "decimal"}),
     *("DECIMAL(4,1)", "DECIMAL(18,3)", "DECIMAL(38,0)", "ENUM('a','b''c')"),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ledger_values import answer, failure, key, next_run, wait
 
-from opper_batch.ledger import Journal, Ledger, Totals, View
+from opper_batch.ledger import Journal, Known, Ledger, Totals, View
 from opper_batch.records import Artifact, Operation, Outcome, Reply, Usage
 
 
@@ -120,6 +120,23 @@ def test_one_look_up_takes_any_number_of_keys(journal: Journal, view: View) -> N
     wanted = [key(number) for number in numbers]
     assert view.lookup(wanted).keys() == view.settled(wanted).keys() == set(wanted[1::2])
     assert view.pending(wanted) == {}
+
+
+def test_a_look_up_gives_so_many_together_as_fit_into_memory(journal: Journal, view: View) -> None:
+    large = b"x" * 400_000
+    wait(*(journal.record(answer(number, reply=large)) for number in range(7)))
+    parts = list(view.parts([key(number) for number in range(9)]))
+    assert [len(part) for part in parts] == [3, 3, 1]
+    found = [Known._make(found).key for part in parts for found in part]
+    assert sorted(found) == sorted(key(number) for number in range(7))
+
+
+def test_all_that_was_paid_for_a_key_is_told_of_many_too(journal: Journal, view: View) -> None:
+    for _ in range(2):
+        wait(*(journal.record(answer(number, usage=Usage(0.5, 1, 1))) for number in range(0, 9_000, 3)))
+    wait(*(journal.record(answer(number, usage=Usage(0.25, 1, 1))) for number in range(9_000)))
+    found = view.lookup([key(number) for number in range(9_000)])
+    assert [found[key(number)].cost for number in range(9_000)] == [1.25, 0.25, 0.25] * 3_000
 
 
 # Calls on their way.

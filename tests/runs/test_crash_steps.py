@@ -73,7 +73,7 @@ def go_on(case: Case, starter: Starter) -> None:
 
 
 def test_killed_while_calling(gateway: Callable[..., Sandbox], starter: Starter) -> None:
-    case = Case(gateway(latency=0.01), 60)
+    case = Case(gateway(latency=0.01), 150)  # enough to be left for every step
     for step, point in CALLING.items():
         held = die(case, starter, step, point)
         status = starter.start("status", "killed.toml", "--json")
