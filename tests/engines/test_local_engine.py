@@ -501,8 +501,8 @@ def test_an_error_in_the_calls_surfaces_after_the_calls_in_flight(
 
 def test_the_grace_is_bounded_and_leaves_what_was_in_flight_in_doubt(sandbox: Sandboxes, rig: Rigs) -> None:
     client = rig(sandbox(latency=30.0).url)
-    interrupted_after(0.2)
     began = time.monotonic()
+    interrupted_after(0.2)
     engine = LocalEngine(client.client, proven=True, grace=0.3)
     with pytest.raises(KeyboardInterrupt), closing(engine.outcomes(questions(client, 20))) as outcomes:
         list(outcomes)
