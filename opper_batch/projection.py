@@ -22,9 +22,8 @@ Status = Literal["ok", "failed", "skipped"]
 Values = dict[str, Any]
 # The fields of ``Known`` but its reply: replies may be large, and there is one of these for each row.
 Facts = tuple[Any, ...]
-Entry = tuple[
-    Values | None, str | None, Facts | None
-]  # what is known of a row; the text says why it is not ok
+# What is known of a row; the text says why it is not ok.
+Entry = tuple[Values | None, str | None, Facts | None]
 _FACTS = Known._fields[:-1]
 _OK, _FILES = (_FACTS.index(name) for name in ("ok", "files"))
 _NOTHING: Facts = (None,) * len(_FACTS)

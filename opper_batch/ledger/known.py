@@ -66,6 +66,5 @@ class Known(NamedTuple):
         )
 
 
-Found = tuple[
-    Any, ...
-]  # the fields of ``Known``, for those who have many: half of an object's time is its name
+# The fields of ``Known``, for those who have many: half of an object's time is its name.
+Found = tuple[Any, ...]
