@@ -59,7 +59,7 @@ class Places:
         if not limited and not self.cap:
             self._grow(seconds, evenly=evenly)
         elif in_flight >= self.open and may_probe:
-            self.open += _GROWTH
+            self.open = min(self.most, self.open + _GROWTH)
 
     def _grow(self, seconds: float, *, evenly: bool) -> None:
         """But for what was not asked for: so many times as many as were taken when last all were."""

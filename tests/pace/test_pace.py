@@ -14,6 +14,7 @@ from servers import Bucket
 from simulation import lognormal, simulate
 
 from opper_batch.pace import Gcra, Learned, Pace, Sent
+from opper_batch.pace.places import Places
 
 GAPS = st.lists(st.floats(0, 40), min_size=1, max_size=40)
 
@@ -260,3 +261,11 @@ def test_a_slow_limit_that_was_remembered_too_high_is_not_taken_for_chance(times
     pace = Pace(concurrency=8, learned=Learned(times * 0.5, 0.0, 16.0, 0.0))
     simulate(pace, Bucket(0.5, 20), lognormal(Random(seed), 0.3), seconds=300.0)
     assert pace.learned.share == 0
+
+
+def test_a_cap_that_is_tried_again_step_by_step_never_exceeds_what_the_user_allows() -> None:
+    places = Places(8)
+    places.open = places.cap = 5
+    for _ in range(1_000):
+        places.answered(9, 1.0, limited=False, may_probe=True, evenly=True)
+    assert places.open == 8
