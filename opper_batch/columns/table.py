@@ -68,7 +68,8 @@ class Columns:
         """``read`` of each, which are parsed JSON, or JSON text. Raises BadOutput where one does not fit."""
         if self.model is None:
             try:
-                return self._quick.validate_python([_parsed(data) for data in answers])  # type: ignore[no-any-return]
+                read: list[dict[str, object]] = self._quick.validate_python(list(map(_parsed, answers)))
+                return read
             except ValidationError:
                 pass  # what is not usual is read one by one, which says what is wrong with it
         return [self.read(data) for data in answers]

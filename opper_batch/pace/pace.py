@@ -221,6 +221,7 @@ class Pace:
             learner.step(now, binding=due > now - _NO_WAIT)
             if learner.rate != requests.rate:
                 requests.turn_to(learner.rate)
+        # As Gcra.take, without the call: this is done for every request.
         requests.due = (due if due > earliest else earliest) + requests.gap
 
     def _answered(self, in_flight: int, seconds: float) -> None:

@@ -55,9 +55,8 @@ class Bucket(Open):
             level = self.burst
         units = size if self.by_size else 1.0
         self.at = now
-        if (
-            level >= units - 1e-9 or level >= self.burst - 1e-9
-        ):  # more than it can hold passes when it is full
+        # More than it can hold passes when it is full.
+        if level >= units - 1e-9 or level >= self.burst - 1e-9:
             self.level = level - units
             return None
         self.level = level
