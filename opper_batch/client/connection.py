@@ -69,6 +69,12 @@ class Connection(asyncio.Protocol):
         self.reusable = False
         self._transport.abort()
 
+    @property
+    def address(self) -> str | None:
+        """The address at the other end."""
+        peer = self._transport.get_extra_info("peername")
+        return str(peer[0]) if peer else None
+
     def idle_too_long(self) -> bool:
         return self._idle_since is not None and time.monotonic() - self._idle_since > KEEPALIVE_SECONDS
 

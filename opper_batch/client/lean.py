@@ -7,7 +7,6 @@ general clients do besides (redirects, cookies, encodings, objects for all of it
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,30 +14,18 @@ from functools import lru_cache
 import httpx
 
 from opper_batch.client.connection import Connection, ConnectionBroken
+from opper_batch.client.dialer import Dialer, Origin
 from opper_batch.client.faults import too_late, unreachable
 from opper_batch.client.over_httpx import HttpxTransport
-from opper_batch.client.surroundings import proxy_to, trusted
-from opper_batch.client.transport import CONNECT_SECONDS, READ_SECONDS, Request, Response
-from opper_batch.errors import Unreachable
-
-_EYEBALLS_SECONDS = 0.25  # a host's next address is tried after this (RFC 8305)
-_CLOSE_SECONDS = 1.0  # for connections that are being made
-
-
-@dataclass(frozen=True, slots=True)
-class _Origin:
-    """Where a connection leads to."""
-
-    host: str
-    port: int
-    tls: bool
+from opper_batch.client.surroundings import proxy_to
+from opper_batch.client.transport import READ_SECONDS, Request, Response
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
     """A URL as a request says it."""
 
-    origin: _Origin
+    origin: Origin
     target: str
     name: str
 
@@ -52,11 +39,9 @@ class LeanTransport:
     def __init__(self, *, direct: bool = False, seconds: float = READ_SECONDS) -> None:
         self._direct = direct
         self._seconds = seconds
-        self._tls: ssl.SSLContext | None = None
-        self._opening: set[asyncio.Task[Connection]] = set()
-        self._open: set[Connection] = set()
-        self._idle: defaultdict[_Origin, deque[Connection]] = defaultdict(deque)
-        self._proxied: dict[_Origin, bool] = {}
+        self._dialer = Dialer(direct=direct)
+        self._idle: defaultdict[Origin, deque[Connection]] = defaultdict(deque)
+        self._proxied: dict[Origin, bool] = {}
         self._through_proxy = HttpxTransport(seconds=seconds)
 
     async def send(self, request: Request) -> Response:
@@ -74,22 +59,19 @@ class LeanTransport:
 
     async def close(self) -> None:
         """Close every connection; a request in flight fails."""
-        await self._close_opening()
-        for connection in self._open:
-            connection.abort()
-        await asyncio.gather(*(connection.closed for connection in self._open))
+        await self._dialer.close()
         self._idle.clear()
         await self._through_proxy.close()
 
     def __repr__(self) -> str:
-        return f"LeanTransport(idle={sum(map(len, self._idle.values()))}, open={len(self._open)})"
+        return f"LeanTransport(idle={sum(map(len, self._idle.values()))}, open={self._dialer.open})"
 
-    def _needs_proxy(self, origin: _Origin, url: str) -> bool:
+    def _needs_proxy(self, origin: Origin, url: str) -> bool:
         if origin not in self._proxied:
             self._proxied[origin] = proxy_to(httpx.URL(url)) is not None
         return self._proxied[origin]
 
-    async def _answer(self, origin: _Origin, content: bytes, request: Request) -> Response:
+    async def _answer(self, origin: Origin, content: bytes, request: Request) -> Response:
         """Over the connection that became idle last, so that the others can be given up when few are needed.
 
         One that turns out to be closed before anything was sent costs nothing: the next one is taken.
@@ -101,7 +83,7 @@ class LeanTransport:
             except ConnectionBroken as error:
                 if error.sent:
                     raise
-        return await self._exchanged(await self._connected(origin), idle, content, request)
+        return await self._exchanged(await self._dialer.connected(origin), idle, content, request)
 
     async def _exchanged(
         self, connection: Connection, idle: deque[Connection], content: bytes, request: Request
@@ -113,66 +95,12 @@ class LeanTransport:
             idle.popleft().abort()
         return response
 
-    async def _connected(self, origin: _Origin) -> Connection:
-        """A new connection; whatever goes wrong with it, nothing was sent.
-
-        It is not cancelled with its request, for asyncio could lose its socket: it is closed when made.
-        """
-        opening = asyncio.get_running_loop().create_task(self._opened(origin))
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
-        try:
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            opening.add_done_callback(_dropped)
-            raise
-
-    async def _opened(self, origin: _Origin) -> Connection:
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    Connection,
-                    origin.host,
-                    origin.port,
-                    ssl=self._trusted() if origin.tls else None,
-                    happy_eyeballs_delay=_EYEBALLS_SECONDS,
-                )
-        except TimeoutError:
-            raise Unreachable(f"no connection in {CONNECT_SECONDS:g} s", paid=False) from None
-        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no name server takes
-            raise unreachable(error, paid=False) from None
-        self._open.add(connection)
-        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
-        return connection
-
-    async def _close_opening(self) -> None:
-        """Close what is being made when it is made, which is waited for a little and cancelled then."""
-        for opening in self._opening:
-            opening.add_done_callback(_dropped)
-        if self._opening:
-            _, late = await asyncio.wait(self._opening, timeout=_CLOSE_SECONDS)
-            for opening in late:
-                opening.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-
-    def _trusted(self) -> ssl.SSLContext:
-        if self._tls is None:
-            self._tls = trusted(direct=self._direct)
-            self._tls.set_alpn_protocols(["http/1.1"])
-        return self._tls
-
-
-def _dropped(opening: asyncio.Task[Connection]) -> None:
-    """Nobody waits any more for what ``opening`` made."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().abort()
-
 
 @lru_cache(maxsize=64)  # nearly all requests go to one URL
 def _place(text: str) -> _Place:
     url = httpx.URL(text)
     tls = url.scheme == "https"
-    origin = _Origin(url.raw_host.decode(), url.port or (443 if tls else 80), tls)
+    origin = Origin(url.raw_host.decode(), url.port or (443 if tls else 80), tls)
     return _Place(origin, url.raw_path.decode(), url.netloc.decode())
 
 

@@ -61,7 +61,7 @@ def test_a_connection_being_made_when_the_transport_closes_is_closed_when_made()
         async with Wire(echo) as wire:
             sending = asyncio.create_task(transport.send(post(wire.url)))
             await asyncio.sleep(0)
-            assert transport._opening
+            assert transport._dialer._opening
             await transport.close()
             with pytest.raises(Unreachable) as caught:
                 await sending
@@ -82,7 +82,7 @@ def test_a_connection_that_is_never_made_does_not_keep_the_transport_open(
         writer.close()
 
     heard = asyncio.Event()
-    monkeypatch.setattr("opper_batch.client.lean._CLOSE_SECONDS", 0.02)
+    monkeypatch.setattr("opper_batch.client.dialer._CLOSE_SECONDS", 0.02)
 
     async def run() -> None:
         transport = LeanTransport(direct=True, seconds=10.0)

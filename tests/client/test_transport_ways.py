@@ -168,7 +168,7 @@ def test_an_end_over_tls_that_only_asyncio_has_heard_of_costs_no_attempt(
         transport = LeanTransport(seconds=10.0)
         async with Wire(answer, tls=server(authority)) as wire:
             await transport.send(post(wire.url))
-            (kept,) = transport._open
+            (kept,) = transport._dialer._open
             getattr(writers[0].transport, end)()
             async with asyncio.timeout(5):
                 while not kept._transport.is_closing():

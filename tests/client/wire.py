@@ -24,6 +24,7 @@ class Wire:
     answer: Callable[[bytes, Writer], Awaitable[None]]
     tls: ssl.SSLContext | None = None
     host: str = "127.0.0.1"
+    port: int = 0
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
     closed: int = 0
@@ -32,7 +33,7 @@ class Wire:
 
     async def __aenter__(self) -> Wire:
         self._handling = []
-        self._server = await asyncio.start_server(self._serve, self.host, 0, ssl=self.tls)
+        self._server = await asyncio.start_server(self._serve, self.host, self.port, ssl=self.tls)
         self.port = self._server.sockets[0].getsockname()[1]
         self.url = f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}/v3/call"
         return self

@@ -1,0 +1,129 @@
+"""Makes connections: whoever needs one waits for it, and none that is made is ever lost."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from opper_batch.client.connection import Connection
+from opper_batch.client.faults import unreachable
+from opper_batch.client.surroundings import trusted
+from opper_batch.client.transport import CONNECT_SECONDS
+from opper_batch.errors import Unreachable
+
+_EYEBALLS_SECONDS = 0.25  # a host's next address is tried after this (RFC 8305)
+# An address that answered is gone to directly for so long: to ask for the name's addresses and to try them
+# one by one costs more than the rest of a connection, and a run makes hundreds at once.
+_KNOWN_SECONDS = 10.0
+_CLOSE_SECONDS = 1.0  # for connections that are being made
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a connection leads to."""
+
+    host: str
+    port: int
+    tls: bool
+
+
+class Dialer:
+    """``direct`` trusts no certificates that only the environment names. Of one event loop."""
+
+    def __init__(self, *, direct: bool) -> None:
+        self._direct = direct
+        self._tls: ssl.SSLContext | None = None
+        self._opening: set[asyncio.Task[Connection]] = set()
+        self._open: set[Connection] = set()
+        self._known: dict[Origin, tuple[str, float]] = {}  # the address that answered, and until when
+
+    @property
+    def open(self) -> int:
+        """How many connections there are."""
+        return len(self._open)
+
+    async def connected(self, origin: Origin) -> Connection:
+        """A new connection; Unreachable or MachineError when there is none, and nothing was sent.
+
+        It is not cancelled with who waits for it, for asyncio could lose its socket: it is closed when made.
+        """
+        opening = asyncio.get_running_loop().create_task(self._opened(origin))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_dropped)
+            raise
+
+    async def close(self) -> None:
+        """Close every connection, and what is being made when it is made: that is waited for a little."""
+        for opening in self._opening:
+            opening.add_done_callback(_dropped)
+        if self._opening:
+            _, late = await asyncio.wait(self._opening, timeout=_CLOSE_SECONDS)
+            for opening in late:
+                opening.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        for connection in self._open:
+            connection.abort()
+        await asyncio.gather(*(connection.closed for connection in self._open))
+
+    async def _opened(self, origin: Origin) -> Connection:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                connection = await self._by_address(origin) or await self._by_name(origin)
+        except TimeoutError:
+            raise Unreachable(f"no connection in {CONNECT_SECONDS:g} s", paid=False) from None
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that no name server takes
+            raise unreachable(error, paid=False) from None
+        self._open.add(connection)
+        connection.closed.add_done_callback(lambda _: self._open.discard(connection))
+        return connection
+
+    async def _by_address(self, origin: Origin) -> Connection | None:
+        """Over the address that answered last, if it does again."""
+        address, until = self._known.get(origin, ("", 0.0))
+        if time.monotonic() >= until:
+            return None
+        connection = None
+        try:
+            with suppress(OSError):
+                connection = await self._made(origin, address)
+        finally:
+            if connection is None:
+                self._known.pop(origin, None)
+        return connection
+
+    async def _by_name(self, origin: Origin) -> Connection:
+        connection = await self._made(origin, origin.host, happy_eyeballs_delay=_EYEBALLS_SECONDS)
+        if connection.address:
+            self._known[origin] = (connection.address, time.monotonic() + _KNOWN_SECONDS)
+        return connection
+
+    async def _made(self, origin: Origin, host: str, **how: Any) -> Connection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            Connection,
+            host,
+            origin.port,
+            ssl=self._trusted() if origin.tls else None,
+            server_hostname=origin.host if origin.tls else None,
+            **how,
+        )
+        return connection
+
+    def _trusted(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = trusted(direct=self._direct)
+            self._tls.set_alpn_protocols(["http/1.1"])
+        return self._tls
+
+
+def _dropped(opening: asyncio.Task[Connection]) -> None:
+    """Nobody waits any more for what ``opening`` made."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result().abort()

@@ -1,0 +1,129 @@
+"""To which address connections are made."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pytest
+from wire import Wire, echo, post
+
+from opper_batch.client.lean import LeanTransport
+from opper_batch.errors import Unreachable
+
+HERE, ELSEWHERE = "127.0.0.1", "127.0.0.2"
+
+
+@pytest.fixture(autouse=True)
+def two_addresses() -> None:
+    with socket.socket() as there:
+        try:
+            there.bind((ELSEWHERE, 0))
+        except OSError as error:
+            pytest.skip(f"this machine has no second loopback address: {error}")
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Names:
+    names = Names()
+    monkeypatch.setattr(socket, "getaddrinfo", names.answer)
+    return names
+
+
+class Names:
+    """A name server that knows gateway.example, at ``addresses``, and counts how often it is asked for it."""
+
+    def __init__(self) -> None:
+        self.addresses = [HERE]
+        self.asked = 0
+        self._true = socket.getaddrinfo
+
+    def answer(self, host: str, port: int, *args: Any, **more: Any) -> list[Any]:
+        if host != "gateway.example":
+            return self._true(host, port, *args, **more)
+        self.asked += 1
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in self.addresses]
+
+
+async def together(transport: LeanTransport, wire: Wire, count: int) -> None:
+    """So many requests at once, each over a connection of its own."""
+    url = f"http://gateway.example:{wire.port}/v3/call"
+    await asyncio.gather(*(transport.send(post(url)) for _ in range(count)))
+
+
+def test_the_name_is_asked_for_once_while_its_address_answers(told: Names) -> None:
+    async def run() -> None:
+        transport = LeanTransport(direct=True, seconds=10.0)
+        async with Wire(echo) as wire:
+            await together(transport, wire, 1)
+            await together(transport, wire, 20)
+            assert (wire.connections, told.asked) == (20, 1)
+            await transport.close()
+
+    asyncio.run(run())
+
+
+def test_after_a_while_the_name_is_asked_for_again(told: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("opper_batch.client.dialer._KNOWN_SECONDS", 0.0)
+
+    async def run() -> None:
+        transport = LeanTransport(direct=True, seconds=10.0)
+        async with Wire(echo) as wire:
+            await together(transport, wire, 1)
+            await together(transport, wire, 2)
+            assert (wire.connections, told.asked) == (2, 2)
+            await transport.close()
+
+    asyncio.run(run())
+
+
+def test_a_gateway_that_moves_is_found_by_its_name(told: Names) -> None:
+    async def run() -> None:
+        transport = LeanTransport(direct=True, seconds=10.0)
+        async with Wire(echo) as before:
+            await together(transport, before, 1)
+        told.addresses = [HERE, ELSEWHERE]
+        async with Wire(echo, host=ELSEWHERE, port=before.port) as after:
+            await together(transport, after, 3)
+            assert (after.connections, len(after.requests)) == (3, 3)
+            asked = told.asked
+            await together(transport, after, 4)
+            assert (after.connections, told.asked) == (4, asked)
+            await transport.close()
+
+    asyncio.run(run())
+
+
+def test_an_address_that_has_gone_silent_is_not_gone_to_twice(
+    told: Names, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It neither refuses nor answers: its queue of connections is full."""
+    monkeypatch.setattr("opper_batch.client.dialer.CONNECT_SECONDS", 0.2)
+
+    async def run() -> None:
+        transport = LeanTransport(direct=True, seconds=10.0)
+        async with Wire(echo) as before:
+            await together(transport, before, 1)
+        with socket.create_server((HERE, before.port), backlog=0) as silent, full(silent):
+            with pytest.raises(Unreachable, match="no connection in"):
+                await together(transport, before, 1)
+            told.addresses = [ELSEWHERE]
+            async with Wire(echo, host=ELSEWHERE, port=before.port) as after:
+                await together(transport, after, 1)
+        await transport.close()
+
+    asyncio.run(run())
+
+
+@contextmanager
+def full(silent: socket.socket) -> Iterator[None]:
+    """Whoever connects to it now waits: nobody takes the connections that came before."""
+    with ExitStack() as waiting:
+        for _ in range(4):
+            another = waiting.enter_context(socket.socket())
+            another.setblocking(False)
+            another.connect_ex(silent.getsockname())
+        yield
