@@ -23,6 +23,9 @@ from opper_batch.ledger.statements import (
 )
 from opper_batch.records import Outcome, Reply
 
+# An answer waits so long for the request that takes its place, whose intent has to be written anyway.
+_TOGETHER_SECONDS = 0.005
+
 _Statement = tuple[str | Bulk, Row]
 _Entry = tuple[tuple[_Statement, ...], "asyncio.Future[None]"]
 
@@ -30,7 +33,8 @@ _Entry = tuple[tuple[_Statement, ...], "asyncio.Future[None]"]
 class Journal:
     """The ledger as a client sees it. One for each step; every method returns when its entry is durable.
 
-    Entries of one turn of the loop are submitted as one write. A call has one entry under way at a time.
+    Entries of one turn of the loop are submitted as one write, and answers with the next intent. A call has
+    one entry under way at a time.
     ``pended`` says whether earlier runs left anything pending.
     """
 
@@ -43,6 +47,8 @@ class Journal:
         self._pended = pended
         self._forget_intent = forget_intent(run)
         self._entries: list[_Entry] = []
+        self._due: asyncio.Handle | None = None  # when they are submitted at the latest
+        self._at_once = False
 
     async def intend(self, key: bytes) -> None:
         """Before a request leaves: from now on it may have been paid."""
@@ -78,18 +84,37 @@ class Journal:
             statements.append((PENDING, (outcome.key, begun, time.time())))
         elif self._pended and not still_pending:
             statements.append((FORGET_PENDING, (outcome.key,)))
-        await self._durable(*statements)
+        await self._durable(*statements, within=_TOGETHER_SECONDS)
 
-    async def _durable(self, *statements: _Statement) -> None:
-        """Done when committed, which happens even when the one who waits is cancelled."""
+    async def _durable(self, *statements: _Statement, within: float = 0.0) -> None:
+        """Done when committed, which happens even when the one who waits is cancelled.
+
+        It is submitted after this turn of the loop, or ``within`` seconds unless another entry is before.
+        """
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
-        if not self._entries:
-            loop.call_soon(self._flush, loop)
         self._entries.append((statements, written))
-        await written
+        self._submit_soon(loop, within)
+        try:
+            await written
+        except asyncio.CancelledError:
+            self._flush(loop)  # the loop may have no time left
+            raise
+
+    def _submit_soon(self, loop: asyncio.AbstractEventLoop, within: float) -> None:
+        if self._at_once or (within and self._due):
+            return
+        if self._due:
+            self._due.cancel()
+        self._at_once = not within
+        self._due = (
+            loop.call_later(within, self._flush, loop) if within else loop.call_soon(self._flush, loop)
+        )
 
     def _flush(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._due:
+            self._due.cancel()
+        self._due, self._at_once = None, False
         entries, self._entries = self._entries, []
         # Apart, since a ledger that lets nothing leave any more must not refuse an answer with an intent.
         leaving: list[_Entry] = []

@@ -74,6 +74,7 @@ class Pace:
         self._told_tokens = HELD * tokens_per_minute / 60 if tokens_per_minute else inf
         self._slot: float | None = None  # when it is our turn, among processes that share
         self._requests = Gcra(self.learner.rate)
+        self._turned()
         self._tokens = Gcra(HELD * tokens_per_minute / 60) if tokens_per_minute else None
         self._most_beyond = tokens_per_minute or 0.0
         self._ratio = 1.0  # tokens used for each that was expected
@@ -143,7 +144,7 @@ class Pace:
             self._settle(now, sent, used)
         if self._refused:
             self._refused -= 1
-        elif self.places.open < self.places.most:
+        elif self.places.open < self.places.most or self.places.gap:
             self._answered(before, now - sent.at)
 
     def refused(self, now: float, sent: Sent, wait: float | None) -> bool:
@@ -194,9 +195,9 @@ class Pace:
                 self.places.start_over()
             elif requests_per_minute and not self.places.cap:
                 self.places.unlock()
-        self._requests.turn_to(learner.rate)
         self.concurrency = concurrency or CEILING
         self.places.allow(self.concurrency, limited=learner.rate < inf)
+        self._turned()
 
     def pause(self, now: float, seconds: float) -> None:
         """Nothing leaves for ``seconds``, whoever asks."""
@@ -212,6 +213,12 @@ class Pace:
             self.places.start_over()
         if common:
             self._write()
+
+    def _turned(self) -> None:
+        """The rate, or the places, have changed."""
+        self._requests.turn_to(self.learner.rate)
+        if self.learner.rate == inf:
+            self._requests.gap = self.places.gap
 
     def _take(self, now: float) -> None:
         """The next request is counted and takes its share of the rate."""
@@ -294,8 +301,7 @@ class Pace:
 
     def _begin_with(self, learned: Learned) -> None:
         self.learner.remember(learned.measured, learned.share)
-        self.places.open = max(self.places.open, min(learned.places, self.concurrency))
-        self.places.cap = int(learned.cap)
+        self.places.begin_with(learned.places, learned.cap, limited=self.learner.rate < inf)
 
     def __repr__(self) -> str:
         rate = "any rate" if self.learner.rate == inf else f"{self.learner.rate:.3g}/s"

@@ -13,6 +13,9 @@ _TIMES, _TIMES_SHORT, _SHORT_SECONDS = 2, 4, 0.5
 # bursts, and with each its successors would leave at once: most of a burst is refused where it is too much.
 _AHEAD = 1.3
 _ANSWERS = 16  # so many tell the round trip
+# Before any answer has told it, those that the last run found of use are taken over so many seconds: answers
+# to what left all at once would come all at once, again and again.
+_OPENING_SECONDS = 0.25
 # A gateway that limits what is under way refuses at the same number again and again; three times is proof.
 _PROOF = 2
 _FEWEST = 4
@@ -40,7 +43,7 @@ class Places:
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = float(min(_FIRST, most))
-        self.gap = 0.0  # seconds from one request to the next while the places grow; 0 otherwise
+        self.gap = 0.0  # seconds from one request to the next while the places fill for the first time, or 0
         self._round_trip = 0.0
         self.filled = 0  # how many were open when last all of them were taken
         self.highest = 0  # the most that were under way since the last episode
@@ -49,12 +52,20 @@ class Places:
         self._proof = 0
         self._number = 0.0
 
+    def begin_with(self, places: float, cap: float, *, limited: bool) -> None:
+        """As the last run left it; ``limited`` when a rate says when requests leave."""
+        self.open = max(self.open, min(places, self.most))
+        self.cap = int(cap)
+        if not limited and not self.cap and self.open > _FIRST:
+            self.gap = _OPENING_SECONDS / self.open
+
     def answered(
         self, in_flight: int, seconds: float, *, limited: bool, may_probe: bool, evenly: bool
     ) -> None:
         """A request was let through and answered after so many seconds: with no limit met, more places.
 
-        ``evenly``: requests leave with a ``gap`` between them. Not asked for while ``open`` is ``most``.
+        ``evenly``: requests leave with a ``gap`` between them. Asked for while ``open`` is below ``most``, or
+        there is a gap.
         """
         if not limited and not self.cap:
             self._grow(seconds, evenly=evenly)
@@ -68,8 +79,8 @@ class Places:
         times = _TIMES_SHORT if steep else _TIMES
         if self.open < times * self.filled:
             self.open = min(self.most, self.open + times - 1)
-        growing = evenly and _FIRST < self.open < self.most
-        self.gap = self._round_trip / (_AHEAD * self.open) if growing else 0.0
+        filling = evenly and self.open > _FIRST and (self.open < self.most or not self.filled)
+        self.gap = self._round_trip / (_AHEAD * self.open) if filling else 0.0
 
     def allow(self, most: int, *, limited: bool) -> None:
         """From now on at most so many; where a rate limits, all of them if it was all of them before."""
