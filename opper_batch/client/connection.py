@@ -24,10 +24,15 @@ class ConnectionBroken(Exception):
         self.sent = sent
 
 
-class Connection(asyncio.Protocol):
-    """Made by ``create_connection``. After every exchange ``reusable`` says whether another may follow."""
+class Connection(asyncio.BufferedProtocol):
+    """Made by ``create_connection``. After every exchange ``reusable`` says whether another may follow.
 
-    def __init__(self) -> None:
+    What comes is read by way of ``buffer``, which all connections of a loop may share. Without one asyncio
+    sets aside 256 KB for each piece and gives them back, which takes seven times as long as to read it.
+    """
+
+    def __init__(self, buffer: memoryview) -> None:
+        self._buffer = buffer
         self.closed = asyncio.get_running_loop().create_future()
         self.reusable = False
         self._answer: asyncio.Future[Response] | None = None
@@ -103,12 +108,15 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._answer is None or self._answer.done():
             return self.abort()
-        self._received += len(data)
+        self._received += nbytes
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(self._buffer[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._fail(ConnectionBroken("what came is not HTTP", sent=True))
         if self._received - self._size > _HEAD_CAP + _MOST_OVERHEAD * self._size:

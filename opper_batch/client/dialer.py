@@ -20,6 +20,7 @@ _EYEBALLS_SECONDS = 0.25  # a host's next address is tried after this (RFC 8305)
 # one by one costs more than the rest of a connection, and a run makes hundreds at once.
 _KNOWN_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0  # for connections that are being made
+_BUFFER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Dialer:
     def __init__(self, *, direct: bool) -> None:
         self._direct = direct
         self._tls: ssl.SSLContext | None = None
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._opening: set[asyncio.Task[Connection]] = set()
         self._open: set[Connection] = set()
         self._known: dict[Origin, tuple[str, float]] = {}  # the address that answered, and until when
@@ -107,7 +109,7 @@ class Dialer:
 
     async def _made(self, origin: Origin, host: str, **how: Any) -> Connection:
         _, connection = await asyncio.get_running_loop().create_connection(
-            Connection,
+            lambda: Connection(self._buffer),
             host,
             origin.port,
             ssl=self._trusted() if origin.tls else None,
