@@ -80,6 +80,13 @@ class Connection(asyncio.BufferedProtocol):
         peer = self._transport.get_extra_info("peername")
         return str(peer[0]) if peer else None
 
+    def fail(self, error: Exception) -> None:
+        """The exchange, if there is one, ends with ``error``."""
+        self.reusable = False
+        if self._answer and not self._answer.done():
+            self._answer.set_exception(error)
+            self._chunks.clear()
+
     def idle_too_long(self) -> bool:
         return self._idle_since is not None and time.monotonic() - self._idle_since > KEEPALIVE_SECONDS
 
@@ -118,9 +125,9 @@ class Connection(asyncio.BufferedProtocol):
         try:
             self._parser.feed_data(self._buffer[:nbytes])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self._fail(ConnectionBroken("what came is not HTTP", sent=True))
+            self.fail(ConnectionBroken("what came is not HTTP", sent=True))
         if self._received - self._size > _HEAD_CAP + _MOST_OVERHEAD * self._size:
-            self._fail(too_much_framing())
+            self.fail(too_much_framing())
         if share := self._request.share:
             share.grew(self._size)
             if not self._answered() and share.holds_up(self._transport.resume_reading):
@@ -136,7 +143,7 @@ class Connection(asyncio.BufferedProtocol):
         self.reusable = False
         where = "in the middle of" if self._status else "before"
         reason = f" ({error})" if error else ""
-        self._fail(ConnectionBroken(f"the connection was closed {where} its answer{reason}", sent=True))
+        self.fail(ConnectionBroken(f"the connection was closed {where} its answer{reason}", sent=True))
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -165,7 +172,7 @@ class Connection(asyncio.BufferedProtocol):
         self._chunks.append(body)
         cap = self._request.cap(self._status)
         if self._size > cap and self._status < 300:
-            self._fail(too_large(cap))
+            self.fail(too_large(cap))
         elif self._size > cap:
             self._settle(b"".join(self._chunks)[:cap])
 
@@ -190,9 +197,3 @@ class Connection(asyncio.BufferedProtocol):
 
     def _answered(self) -> bool:
         return self._answer is None or self._answer.done()
-
-    def _fail(self, error: Exception) -> None:
-        self.reusable = False
-        if self._answer and not self._answer.done():
-            self._answer.set_exception(error)
-            self._chunks.clear()

@@ -6,7 +6,6 @@ general clients do besides (redirects, cookies, encodings, objects for all of it
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict, deque
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,8 +13,9 @@ from functools import lru_cache
 import httpx
 
 from opper_batch.client.connection import Connection, ConnectionBroken
+from opper_batch.client.deadlines import Deadlines
 from opper_batch.client.dialer import Dialer, Origin
-from opper_batch.client.faults import too_late, unreachable
+from opper_batch.client.faults import unreachable
 from opper_batch.client.over_httpx import HttpxTransport
 from opper_batch.client.surroundings import proxy_to
 from opper_batch.client.transport import READ_SECONDS, Request, Response
@@ -38,7 +38,7 @@ class LeanTransport:
 
     def __init__(self, *, direct: bool = False, seconds: float = READ_SECONDS) -> None:
         self._direct = direct
-        self._seconds = seconds
+        self._deadlines = Deadlines(seconds)
         self._dialer = Dialer(direct=direct)
         self._idle: defaultdict[Origin, deque[Connection]] = defaultdict(deque)
         self._proxied: dict[Origin, bool] = {}
@@ -50,16 +50,14 @@ class LeanTransport:
             return await self._through_proxy.send(request)
         content = _content(request, place)
         try:
-            async with asyncio.timeout(self._seconds):
-                return await self._answer(place.origin, content, request)
-        except TimeoutError:
-            raise too_late(self._seconds) from None
+            return await self._answer(place.origin, content, request)
         except ConnectionBroken as error:
             raise unreachable(error, paid=error.sent) from None
 
     async def close(self) -> None:
         """Close every connection; a request in flight fails."""
         await self._dialer.close()
+        self._deadlines.close()
         self._idle.clear()
         await self._through_proxy.close()
 
@@ -88,7 +86,11 @@ class LeanTransport:
     async def _exchanged(
         self, connection: Connection, idle: deque[Connection], content: bytes, request: Request
     ) -> Response:
-        response = await connection.exchange(content, request)
+        self._deadlines.begin(connection)
+        try:
+            response = await connection.exchange(content, request)
+        finally:
+            self._deadlines.end(connection)
         if connection.reusable:
             idle.append(connection)
         while idle and idle[0].idle_too_long():
