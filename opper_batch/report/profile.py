@@ -60,8 +60,9 @@ class ColumnProfile:
         """Shares of values, until there are so many different ones that shares say nothing."""
         if self._values is None:
             return
-        for entry in pc.value_counts(pc.utf8_slice_codeunits(values.drop_null(), 0, _TEXT)):
-            self._values[entry["values"].as_py()] += entry["counts"].as_py()
+        found = pc.value_counts(pc.utf8_slice_codeunits(values.drop_null(), 0, _TEXT))
+        for value, count in zip(*(part.to_pylist() for part in found.flatten()), strict=True):
+            self._values[value] += count
         if len(self._values) > _MOST_VALUES:
             self._values = None
 
@@ -111,9 +112,11 @@ class Profile:
         """Keep the largest; rows that share an answer count once."""
         values = batch.column(f"{step}_{measure}")
         kept = self._most[measure]
+        least = min(value for value, _ in kept.values()) if len(kept) == _MOST_ROWS else 0.0
         for index in pc.array_sort_indices(values, order="descending")[: 5 * _MOST_ROWS].to_pylist():
-            value, call = values[index].as_py(), batch.column(f"{step}_key")[index].as_py()
-            if not value or not call:
+            value = values[index].as_py()
+            call = batch.column(f"{step}_key")[index].as_py() if value and value > least else None
+            if not call:
                 break
             if call not in kept:
                 kept[call] = (value, {**self._named(step, batch, index), **_used(step, batch, index)})
