@@ -225,7 +225,7 @@ def _reply(status: int, body: bytes) -> Reply:
         raw=body,
         data=fields.get("data"),
         usage=_usage(meta),
-        model=next((_label(name) for name in _list(meta.get("models_used"))[::-1] if _label(name)), None),
+        model=next(filter(None, map(_label, _list(meta.get("models_used"))[::-1])), None),
         trace=_label(meta.get("trace_uuid")),
         operations=operations,
     )

@@ -69,7 +69,7 @@ def main() -> NoReturn:
     _open_what_is_closed()
     listen()
     # Rows are many objects and no cycles: by default a fifth of the time would go into looking for some.
-    gc.set_threshold(50_000)
+    gc.set_threshold(200_000)
     try:
         code = commands.main(standalone_mode=False)
     except click.ClickException as error:

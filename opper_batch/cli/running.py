@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -95,6 +96,7 @@ def run(
     if log and quiet:
         raise click.UsageError("--quiet and --log-format json exclude each other")
     pipeline = load(path)
+    gc.freeze()  # what was imported stays: to look through it again and again would hold up the calls
     with _told(pipeline.name, log=log, quiet=quiet) as listeners:
         ended = execute(pipeline, Options(**listeners, **options))
     if not (ended.error is None or isinstance(ended.error, OpperBatchError | KeyboardInterrupt)):

@@ -111,8 +111,6 @@ class Pace:
         self.in_flight = in_flight = self.in_flight + 1
         if in_flight >= self.places.open:
             self.places.filled = in_flight
-        if self.places.filling and self.learner.rate == inf:
-            self._requests.gap = self.places.gap(in_flight)
         if self._slot is None:
             self._take(now)
         else:
@@ -146,7 +144,7 @@ class Pace:
             self._settle(now, sent, used)
         if self._refused:
             self._refused -= 1
-        elif self.places.open < self.places.most or self.places.filling:
+        elif self.places.open < self.places.most or self.places.gap:
             self._answered(before, now - sent.at)
 
     def refused(self, now: float, sent: Sent, wait: float | None) -> bool:
@@ -220,7 +218,7 @@ class Pace:
         """The rate, or the places, have changed."""
         self._requests.turn_to(self.learner.rate)
         if self.learner.rate == inf:
-            self._requests.gap = self.places.gap(self.in_flight)
+            self._requests.gap = self.places.gap
 
     def _take(self, now: float) -> None:
         """The next request is counted and takes its share of the rate."""
@@ -243,7 +241,7 @@ class Pace:
             evenly=not self._shared,  # each who shares has places of its own that grow
         )
         if learner.rate == inf:
-            self._requests.gap = places.gap(in_flight)
+            self._requests.gap = places.gap
 
     def _take_tokens(self, now: float, tokens: float) -> None:
         assert self._tokens

@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from opper_batch.pace.learner import Sent
 
 # Enough to find a limit of 50 a second within four round trips, few enough to hurt nobody at the first go.
 _FIRST = 16
-
-
-class _Growth(NamedTuple):
-    """How places grow while no limit is met: from ``first`` they grow ``times`` as many each round trip.
-
-    Meanwhile requests leave evenly, ``ahead`` times as fast as those under way and a few more would in the
-    long run. Answers come in bursts, and with each its successors would leave at once: most of a burst is
-    refused where it is too much.
-    """
-
-    first: int
-    times: int
-    ahead: float
-
-
-# Where a round trip is short there is less at stake: what is sent until the first refusal is back.
-_SLOW, _STEEP = _Growth(_FIRST, 2, 1.2), _Growth(64, 4, 1.6)
-_SHORT_SECONDS = 0.5
+# With no limit met, they double about each round trip. Where that is short they begin with more and grow
+# fourfold: what is at stake is a round trip, and the refusals of what is sent until the first one is back.
+_TIMES, _FIRST_SHORT, _TIMES_SHORT, _SHORT_SECONDS = 2, 64, 4, 0.5
+# Meanwhile requests leave evenly, so many times as fast as all places allow in the long run. Answers come in
+# bursts, and with each its successors would leave at once: most of a burst is refused where it is too much.
+_AHEAD = 1.3
 _ANSWERS = 16  # so many tell the round trip
 # Before any answer has told it, those that the last run found of use are taken over so many seconds: answers
 # to what left all at once would come all at once, again and again.
@@ -42,15 +28,13 @@ class Places:
     """``open`` requests may be under way at most; never more than ``most``."""
 
     __slots__ = (
-        "_growth",
         "_number",
         "_proof",
         "_round_trip",
-        "_surely",
         "_suspect",
         "cap",
         "filled",
-        "filling",
+        "gap",
         "highest",
         "most",
         "open",
@@ -59,9 +43,7 @@ class Places:
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = float(min(_FIRST, most))
-        self.filling = False  # whether requests leave evenly, until all places were taken for the first time
-        self._surely = _FIRST  # so many places are of use, whatever is under way
-        self._growth = _SLOW
+        self.gap = 0.0  # seconds from one request to the next while the places fill for the first time, or 0
         self._round_trip = 0.0
         self.filled = 0  # how many were open when last all of them were taken
         self.highest = 0  # the most that were under way since the last episode
@@ -74,8 +56,8 @@ class Places:
         """As the last run left it; ``limited`` when a rate says when requests leave."""
         self.open = max(self.open, min(places, self.most))
         self.cap = int(cap)
-        self._surely = int(self.open)
-        self.filling = not limited and not self.cap and self.open > _FIRST
+        if not limited and not self.cap and self.open > _FIRST:
+            self.gap = _OPENING_SECONDS / self.open
 
     def answered(
         self, in_flight: int, seconds: float, *, limited: bool, may_probe: bool, evenly: bool
@@ -83,31 +65,24 @@ class Places:
         """A request was let through and answered after so many seconds: with no limit met, more places.
 
         ``evenly``: requests leave with a ``gap`` between them. Asked for while ``open`` is below ``most``, or
-        they are ``filling``.
+        there is a gap.
         """
         if not limited and not self.cap:
             self._grow(seconds, evenly=evenly)
         elif in_flight >= self.open and may_probe:
             self.open = min(self.most, self.open + _GROWTH)
 
-    def gap(self, in_flight: int) -> float:
-        """Seconds from one request to the next, while no limit is met."""
-        if not self.filling:
-            return 0.0
-        if not self._round_trip:
-            return _OPENING_SECONDS / self.open
-        return self._round_trip / (self._growth.ahead * (self._surely + in_flight))
-
     def _grow(self, seconds: float, *, evenly: bool) -> None:
         """But for what was not asked for: so many times as many as were taken when last all were."""
         self._round_trip += (seconds - self._round_trip) / (_ANSWERS if self._round_trip else 1)
-        steep = evenly and self._round_trip < _SHORT_SECONDS and self.open >= _FIRST
-        self._growth = growth = _STEEP if steep else _SLOW
-        if not self.filled:
-            self.open = max(self.open, min(growth.first, self.most))
-        if self.open < growth.times * self.filled:
-            self.open = min(self.most, self.open + growth.times - 1)
-        self.filling = evenly and self.open > _FIRST and (self.open < self.most or not self.filled)
+        steep = evenly and self.open >= _FIRST and self._round_trip < _SHORT_SECONDS
+        if steep and not self.filled:  # only the call that went alone has been answered
+            self.open = max(self.open, min(_FIRST_SHORT, self.most))
+        times = _TIMES_SHORT if steep else _TIMES
+        if self.open < times * self.filled:
+            self.open = min(self.most, self.open + times - 1)
+        filling = evenly and self.open > _FIRST and (self.open < self.most or not self.filled)
+        self.gap = self._round_trip / (_AHEAD * self.open) if filling else 0.0
 
     def allow(self, most: int, *, limited: bool) -> None:
         """From now on at most so many; where a rate limits, all of them if it was all of them before."""
@@ -117,10 +92,10 @@ class Places:
 
     def unlock(self) -> None:
         """All places: something else limits, or it is known how many are of use."""
-        self.open, self.cap, self.filling = float(self.most), 0, False
+        self.open, self.cap, self.gap = float(self.most), 0, 0.0
 
     def start_over(self) -> None:
-        self.open, self.cap, self.filling = float(min(_FIRST, self.most)), 0, False
+        self.open, self.cap, self.gap = float(min(_FIRST, self.most)), 0, 0.0
         self.filled = 0
 
     def episode(self, sent: Sent) -> bool:
@@ -140,5 +115,5 @@ class Places:
             self._number, self._proof = sent.number, self._proof + 1
         if self._proof < _PROOF:
             return False
-        self.open, self.cap, self.filling = sent.inside, sent.inside, False
+        self.open, self.cap, self.gap = sent.inside, sent.inside, 0.0
         return True
