@@ -26,7 +26,7 @@ from opper_batch.records import Call, Outcome
 MOST_OPEN = 10_000
 _LAST_SECONDS = 2.0
 # Outcomes are handed to the caller's thread together: to wake it for each would cost more than the call.
-_HAND_OVER_SECONDS = 0.01
+_HAND_OVER_SECONDS = 0.02
 _SLICE_SECONDS = 0.25
 
 

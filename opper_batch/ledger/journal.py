@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -49,6 +50,7 @@ class Journal:
         self._entries: list[_Entry] = []
         self._due: asyncio.Handle | None = None  # when they are submitted at the latest
         self._at_once = False
+        self._done: deque[tuple[list[_Entry], Future[int]]] = deque()  # that the loop has not heard of yet
 
     async def intend(self, key: bytes) -> None:
         """Before a request leaves: from now on it may have been paid."""
@@ -135,17 +137,21 @@ class Journal:
         future.add_done_callback(lambda done: self._committed(loop, entries, done))
 
     def _committed(self, loop: asyncio.AbstractEventLoop, entries: list[_Entry], done: Future[int]) -> None:
-        """On the ledger's thread."""
-        with suppress(RuntimeError):  # the loop has ended, and with it those who waited
-            loop.call_soon_threadsafe(self._written, loop, entries, done)
+        """On the ledger's thread. The loop is woken once for all that it has not heard of."""
+        self._done.append((entries, done))
+        if len(self._done) == 1:
+            with suppress(RuntimeError):  # the loop has ended, and with it those who waited
+                loop.call_soon_threadsafe(self._hear, loop)
 
-    def _written(self, loop: asyncio.AbstractEventLoop, entries: list[_Entry], done: Future[int]) -> None:
-        error = done.exception()
-        if error is not None and len(entries) > 1:  # each alone, so that none fails for another
-            for entry in entries:
-                self._write(loop, [entry])
-        else:
-            _settle(entries, error)
+    def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        while self._done:
+            entries, done = self._done.popleft()
+            error = done.exception()
+            if error is not None and len(entries) > 1:  # each alone, so that none fails for another
+                for entry in entries:
+                    self._write(loop, [entry])
+            else:
+                _settle(entries, error)
 
     def _outcome(self, outcome: Outcome, final: bool) -> Row:
         usage = outcome.usage
