@@ -8,7 +8,9 @@ from opper_batch.pace.learner import Sent
 _FIRST = 16
 # With no limit met, they double about each round trip. Where that is short they begin with more and grow
 # fourfold: what is at stake is a round trip, and the refusals of what is sent until the first one is back.
+# Where it is next to nothing, it is soon made, and what its answers say of a limit is known to those after.
 _TIMES, _FIRST_SHORT, _TIMES_SHORT, _SHORT_SECONDS = 2, 64, 4, 0.5
+_NOTHING_SECONDS = 0.05
 # Meanwhile requests leave evenly, so many times as fast as all places allow in the long run. Answers come in
 # bursts, and with each its successors would leave at once: most of a burst is refused where it is too much.
 _AHEAD = 1.3
@@ -76,7 +78,9 @@ class Places:
         """But for what was not asked for: so many times as many as were taken when last all were."""
         self._round_trip += (seconds - self._round_trip) / (_ANSWERS if self._round_trip else 1)
         steep = evenly and self.open >= _FIRST and self._round_trip < _SHORT_SECONDS
-        if steep and not self.filled:  # only the call that went alone has been answered
+        if (
+            steep and not self.filled and self._round_trip > _NOTHING_SECONDS
+        ):  # only one that went alone is back
             self.open = max(self.open, min(_FIRST_SHORT, self.most))
         times = _TIMES_SHORT if steep else _TIMES
         if self.open < times * self.filled:

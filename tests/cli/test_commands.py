@@ -310,12 +310,28 @@ def test_an_interrupt_before_the_first_call_has_its_exit_code_too(here: Path, pr
         file.write("id,text\n")
         file.writelines(f"{number},matter {number}\n" for number in range(3_000_000))
     running = program.start("run", "tags.toml", "--sandbox", "--json")
-    time.sleep(1.2)
+    until_it_reads("rows.csv", running.pid)
     running.send_signal(signal.SIGTERM)
     out, err = running.communicate(timeout=30)
     assert running.returncode == 143
     assert json.loads(out.splitlines()[-1])["exit"] == 143
     assert err.strip() == "opper-batch: interrupted"
+
+
+def until_it_reads(name: str, pid: int) -> None:
+    """Wait until the process has the file open, as far as this system tells."""
+    files = Path(f"/proc/{pid}/fd")
+    if not files.exists():
+        time.sleep(1.0)
+    while files.exists() and not any(is_file(link, name) for link in files.iterdir()):
+        time.sleep(0.01)
+
+
+def is_file(link: Path, name: str) -> bool:
+    try:
+        return link.readlink().name == name
+    except OSError:  # it was closed meanwhile
+        return False
 
 
 def test_quiet_still_says_what_is_wrong(tags: str, program: Program, gateway: Callable[..., Sandbox]) -> None:
