@@ -68,8 +68,8 @@ def main() -> NoReturn:
     """The program ``opper-batch``: every way it ends has its exit code and at most one sentence."""
     _open_what_is_closed()
     listen()
-    # Rows are many objects and no cycles: by default a fifth of the time would go into looking for some.
-    gc.set_threshold(200_000)
+    # Rows are many objects and hardly any cycles: by default a fifth of the time goes into looking for some.
+    gc.set_threshold(100_000)
     try:
         code = commands.main(standalone_mode=False)
     except click.ClickException as error:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 ROOM = 64 * 1024 * 1024
 SMALL = 64 * 1024  # nearly every answer: not counted, not held up
-_READ = 256 * 1024  # what a connection may read at once
+_READ = 320 * 1024  # what a connection may read at once
 
 
 class Bodies:

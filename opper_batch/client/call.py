@@ -207,7 +207,8 @@ class Client:
     async def _sent(self, body: bytes, tally: Tally, share: Share) -> Reply:
         """Send it and give the place back.
 
-        What came is queued for the ledger before anybody can take the place, if nothing is awaited before.
+        What came goes to the journal before anybody can take the place, if nothing is awaited before, and to
+        the ledger before the next intent.
         """
         sent, used = self.gate.expect(len(body) / 4), None
         try:

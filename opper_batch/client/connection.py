@@ -11,6 +11,9 @@ import httptools
 from opper_batch.client.faults import too_large, too_much_framing
 from opper_batch.client.transport import KEEPALIVE_SECONDS, Request, Response
 
+# What may be read at once. Of TLS asyncio takes in up to 256 KB, and the begin of one record more, before it
+# hands over what they hold: what has no room then would be lost where the connection ends meanwhile.
+BUFFER_BYTES = 320 * 1024
 # What may come besides the body: the head, and what chunks of a few bytes each cost.
 _HEAD_CAP = 1024 * 1024
 _MOST_OVERHEAD = 8
@@ -24,11 +27,24 @@ class ConnectionBroken(Exception):
         self.sent = sent
 
 
+class _Gone(asyncio.Transport):
+    """What a connection has for a transport when it has none."""
+
+    def is_closing(self) -> bool:
+        return True
+
+    def abort(self) -> None:
+        """There is nothing to close."""
+
+
+_GONE = _Gone()
+
+
 class Connection(asyncio.BufferedProtocol):
     """Made by ``create_connection``. After every exchange ``reusable`` says whether another may follow.
 
-    What comes is read by way of ``buffer``, which all connections of a loop may share. Without one asyncio
-    sets aside 256 KB for each piece and gives them back, which takes seven times as long as to read it.
+    What comes is read by way of ``buffer``, of BUFFER_BYTES, which all connections of a loop may share.
+    Without it asyncio sets aside 256 KB for each piece and gives them back: that takes seven times as long.
     """
 
     def __init__(self, buffer: memoryview) -> None:
@@ -37,6 +53,8 @@ class Connection(asyncio.BufferedProtocol):
         self.reusable = False
         self._answer: asyncio.Future[Response] | None = None
         self._idle_since: float | None = None  # before the first exchange
+        self._transport: asyncio.Transport = _GONE
+        self._parser: httptools.HttpResponseParser | None = None
         self._begin()
 
     async def exchange(self, content: bytes, request: Request) -> Response:
@@ -121,6 +139,7 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._answer is None or self._answer.done():
             return self.abort()
+        assert self._parser
         self._received += nbytes
         try:
             self._parser.feed_data(self._buffer[:nbytes])
@@ -146,6 +165,8 @@ class Connection(asyncio.BufferedProtocol):
         self.fail(ConnectionBroken(f"the connection was closed {where} its answer{reason}", sent=True))
         if not self.closed.done():
             self.closed.set_result(None)
+        # Both know this connection too: for as long as they are kept, so are the 250 KB that TLS read by.
+        self._transport, self._parser = _GONE, None
 
     # What the parser tells.
 
@@ -160,6 +181,7 @@ class Connection(asyncio.BufferedProtocol):
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
+        assert self._parser
         self._status = self._parser.get_status_code()
         coding = self._headers.get("transfer-encoding", "").rpartition(",")[2].strip().lower()
         framed = "content-length" in self._headers or coding == "chunked"
@@ -179,7 +201,7 @@ class Connection(asyncio.BufferedProtocol):
     def on_message_complete(self) -> None:
         if self._status < 200:  # "100 Continue" and the like: the answer is still to come
             return self._begin()
-        if self._answer and not self._answer.done():
+        if self._answer and self._parser and not self._answer.done():
             self.reusable = self._parser.should_keep_alive() and not self._transport.get_write_buffer_size()
             self._settle(b"".join(self._chunks))
         return None

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from opper_batch.client.connection import Connection
-from opper_batch.client.faults import unreachable
+from opper_batch.client.connection import BUFFER_BYTES, Connection
+from opper_batch.client.faults import out_of_files, unreachable
 from opper_batch.client.surroundings import trusted
 from opper_batch.client.transport import CONNECT_SECONDS
 from opper_batch.errors import Unreachable
@@ -19,8 +18,8 @@ _EYEBALLS_SECONDS = 0.25  # a host's next address is tried after this (RFC 8305)
 # An address that answered is gone to directly for so long: to ask for the name's addresses and to try them
 # one by one costs more than the rest of a connection, and a run makes hundreds at once.
 _KNOWN_SECONDS = 10.0
+_SILENT_SECONDS = 2.0  # it has gone, perhaps: then all that the name has are tried
 _CLOSE_SECONDS = 1.0  # for connections that are being made
-_BUFFER_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +32,14 @@ class Origin:
 
 
 class Dialer:
-    """``direct`` trusts no certificates that only the environment names. Of one event loop."""
+    """A connection takes at most ``seconds``; ``direct`` trusts no certificates that only the environment
+    names. Of one event loop."""
 
-    def __init__(self, *, direct: bool) -> None:
+    def __init__(self, *, direct: bool, seconds: float = CONNECT_SECONDS) -> None:
         self._direct = direct
+        self._seconds = seconds
         self._tls: ssl.SSLContext | None = None
-        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._buffer = memoryview(bytearray(BUFFER_BYTES))
         self._opening: set[asyncio.Task[Connection]] = set()
         self._open: set[Connection] = set()
         self._known: dict[Origin, tuple[str, float]] = {}  # the address that answered, and until when
@@ -77,10 +78,10 @@ class Dialer:
 
     async def _opened(self, origin: Origin) -> Connection:
         try:
-            async with asyncio.timeout(CONNECT_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 connection = await self._by_address(origin) or await self._by_name(origin)
         except TimeoutError:
-            raise Unreachable(f"no connection in {CONNECT_SECONDS:g} s", paid=False) from None
+            raise Unreachable(f"no connection in {self._seconds:g} s", paid=False) from None
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that no name server takes
             raise unreachable(error, paid=False) from None
         self._open.add(connection)
@@ -89,17 +90,18 @@ class Dialer:
 
     async def _by_address(self, origin: Origin) -> Connection | None:
         """Over the address that answered last, if it does again."""
-        address, until = self._known.get(origin, ("", 0.0))
-        if time.monotonic() >= until:
+        known = self._known.get(origin)
+        if known is None or time.monotonic() >= known[1]:
             return None
-        connection = None
         try:
-            with suppress(OSError):
-                connection = await self._made(origin, address)
-        finally:
-            if connection is None:
-                self._known.pop(origin, None)
-        return connection
+            async with asyncio.timeout(_SILENT_SECONDS):
+                return await self._made(origin, known[0])
+        except OSError as error:  # TimeoutError among them
+            if self._known.get(origin) == known:
+                del self._known[origin]
+            if out_of_files(error):
+                raise
+            return None
 
     async def _by_name(self, origin: Origin) -> Connection:
         connection = await self._made(origin, origin.host, happy_eyeballs_delay=_EYEBALLS_SECONDS)

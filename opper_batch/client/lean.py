@@ -18,7 +18,7 @@ from opper_batch.client.dialer import Dialer, Origin
 from opper_batch.client.faults import unreachable
 from opper_batch.client.over_httpx import HttpxTransport
 from opper_batch.client.surroundings import proxy_to
-from opper_batch.client.transport import READ_SECONDS, Request, Response
+from opper_batch.client.transport import CONNECT_SECONDS, READ_SECONDS, Request, Response
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class LeanTransport:
     def __init__(self, *, direct: bool = False, seconds: float = READ_SECONDS) -> None:
         self._direct = direct
         self._deadlines = Deadlines(seconds)
-        self._dialer = Dialer(direct=direct)
+        self._dialer = Dialer(direct=direct, seconds=min(CONNECT_SECONDS, seconds))
         self._idle: defaultdict[Origin, deque[Connection]] = defaultdict(deque)
         self._proxied: dict[Origin, bool] = {}
         self._through_proxy = HttpxTransport(seconds=seconds)
@@ -56,8 +56,8 @@ class LeanTransport:
 
     async def close(self) -> None:
         """Close every connection; a request in flight fails."""
-        await self._dialer.close()
         self._deadlines.close()
+        await self._dialer.close()
         self._idle.clear()
         await self._through_proxy.close()
 

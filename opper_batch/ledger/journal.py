@@ -34,8 +34,8 @@ _Entry = tuple[tuple[_Statement, ...], "asyncio.Future[None]"]
 class Journal:
     """The ledger as a client sees it. One for each step; every method returns when its entry is durable.
 
-    Entries of one turn of the loop are submitted as one write, and answers with the next intent. A call has
-    one entry under way at a time.
+    Entries of one turn of the loop are submitted together, and answers a little later with the next entry of
+    another kind. A call has one entry under way at a time.
     ``pended`` says whether earlier runs left anything pending.
     """
 
@@ -51,6 +51,7 @@ class Journal:
         self._due: asyncio.Handle | None = None  # when they are submitted at the latest
         self._at_once = False
         self._done: deque[tuple[list[_Entry], Future[int]]] = deque()  # that the loop has not heard of yet
+        self._woken = False
 
     async def intend(self, key: bytes) -> None:
         """Before a request leaves: from now on it may have been paid."""
@@ -137,13 +138,15 @@ class Journal:
         future.add_done_callback(lambda done: self._committed(loop, entries, done))
 
     def _committed(self, loop: asyncio.AbstractEventLoop, entries: list[_Entry], done: Future[int]) -> None:
-        """On the ledger's thread. The loop is woken once for all that it has not heard of."""
+        """On the ledger's thread, or the loop's if it is done at once. Woken twice does no harm."""
         self._done.append((entries, done))
-        if len(self._done) == 1:
+        if not self._woken:
+            self._woken = True
             with suppress(RuntimeError):  # the loop has ended, and with it those who waited
                 loop.call_soon_threadsafe(self._hear, loop)
 
     def _hear(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._woken = False  # before it looks: what comes from now on wakes it again
         while self._done:
             entries, done = self._done.popleft()
             error = done.exception()

@@ -211,6 +211,7 @@ class Pace:
             self._tokens.hold(learner.paused_until)
         if learner.rate == inf:  # no rate would keep those who waited from leaving all at once
             self.places.start_over()
+            self._requests.gap = 0.0
         if common:
             self._write()
 
@@ -238,7 +239,8 @@ class Pace:
             seconds,
             limited=learner.measured > 0,
             may_probe=learner.may_probe,
-            evenly=not self._shared,  # each who shares has places of its own that grow
+            # Each who shares has places of its own that grow, and a rate that was stated has its own gap.
+            evenly=learner.rate == inf and not self._shared,
         )
         if learner.rate == inf:
             self._requests.gap = places.gap

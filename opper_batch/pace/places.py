@@ -45,7 +45,7 @@ class Places:
     def __init__(self, most: int) -> None:
         self.most = most
         self.open = float(min(_FIRST, most))
-        self.gap = 0.0  # seconds from one request to the next while the places fill for the first time, or 0
+        self.gap = 0.0  # seconds from one request to the next while the places fill, else 0
         self._round_trip = 0.0
         self.filled = 0  # how many were open when last all of them were taken
         self.highest = 0  # the most that were under way since the last episode
@@ -76,11 +76,10 @@ class Places:
 
     def _grow(self, seconds: float, *, evenly: bool) -> None:
         """But for what was not asked for: so many times as many as were taken when last all were."""
+        first = not self._round_trip
         self._round_trip += (seconds - self._round_trip) / (_ANSWERS if self._round_trip else 1)
         steep = evenly and self.open >= _FIRST and self._round_trip < _SHORT_SECONDS
-        if (
-            steep and not self.filled and self._round_trip > _NOTHING_SECONDS
-        ):  # only one that went alone is back
+        if steep and first and self._round_trip > _NOTHING_SECONDS:
             self.open = max(self.open, min(_FIRST_SHORT, self.most))
         times = _TIMES_SHORT if steep else _TIMES
         if self.open < times * self.filled:

@@ -97,22 +97,34 @@ def test_a_gateway_that_moves_is_found_by_its_name(told: Names) -> None:
     asyncio.run(run())
 
 
-def test_an_address_that_has_gone_silent_is_not_gone_to_twice(
+def test_an_address_that_has_gone_silent_is_given_up_soon(
     told: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It neither refuses nor answers: its queue of connections is full."""
-    monkeypatch.setattr("opper_batch.client.dialer.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("opper_batch.client.dialer._SILENT_SECONDS", 0.1)
 
     async def run() -> None:
         transport = LeanTransport(direct=True, seconds=10.0)
         async with Wire(echo) as before:
             await together(transport, before, 1)
-        with socket.create_server((HERE, before.port), backlog=0) as silent, full(silent):
-            with pytest.raises(Unreachable, match="no connection in"):
-                await together(transport, before, 1)
-            told.addresses = [ELSEWHERE]
-            async with Wire(echo, host=ELSEWHERE, port=before.port) as after:
-                await together(transport, after, 1)
+        told.addresses = [ELSEWHERE]
+        async with Wire(echo, host=ELSEWHERE, port=before.port) as after:
+            with socket.create_server((HERE, before.port), backlog=0) as silent, full(silent):
+                async with asyncio.timeout(5):
+                    await together(transport, after, 3)
+            assert after.connections == 3
+        await transport.close()
+
+    asyncio.run(run())
+
+
+def test_who_waits_for_a_connection_waits_no_longer_than_for_an_exchange() -> None:
+    async def run() -> None:
+        transport = LeanTransport(direct=True, seconds=0.2)
+        with socket.create_server((HERE, 0), backlog=0) as silent, full(silent):
+            with pytest.raises(Unreachable, match=r"no connection in 0\.2 s") as caught:
+                await transport.send(post(f"http://{HERE}:{silent.getsockname()[1]}/v3/call"))
+            assert not caught.value.paid
         await transport.close()
 
     asyncio.run(run())

@@ -6,8 +6,12 @@ import asyncio
 import base64
 import gc
 import shutil
+import socket
 import ssl
 import subprocess
+import threading
+import time
+import weakref
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -351,3 +355,65 @@ def test_what_no_proxy_names_is_reached_directly(
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{free_port()}")
     (answer,) = sent(Wire(echo, tls=server(authority)), post("", b"x"), transport=carrier(seconds=10.0))
     assert answer.body == b"x"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_what_is_closed_is_not_kept(authority: trustme.CA, trusting: Path, tls: bool) -> None:
+    """Over TLS each would hold a quarter of a megabyte until somebody looks for garbage."""
+
+    async def ending(request: bytes, writer: Writer) -> None:
+        writer.write(reply(b"", "Connection: close"))
+
+    async def run() -> None:
+        transport = LeanTransport(seconds=10.0)
+        async with Wire(ending, tls=server(authority) if tls else None) as wire:
+            await transport.send(post(wire.url))
+            gone = [weakref.ref(connection) for connection in transport._dialer._open]
+            async with asyncio.timeout(5):
+                while transport._dialer.open:
+                    await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert [ref() for ref in gone] == [None]
+            await transport.close()
+
+    gc.disable()
+    try:
+        asyncio.run(run())
+    finally:
+        gc.enable()
+
+
+def test_a_large_answer_over_tls_is_whole_though_the_connection_ends_behind_it(
+    authority: trustme.CA, trusting: Path
+) -> None:
+    """All of it, and the end, lie there when the client's loop, which was busy, looks."""
+    large = b"x" * 1_000_000
+
+    def serve(listening: socket.socket) -> None:
+        for _ in range(times):
+            plain, _ = listening.accept()
+            with server(authority).wrap_socket(plain, server_side=True) as connection:
+                connection.recv(10_000)
+                connection.sendall(reply(large, "Connection: close"))
+
+    async def busy() -> None:
+        await asyncio.sleep(0.003)
+        for _ in range(8):
+            time.sleep(0.005)
+            await asyncio.sleep(0)
+
+    async def run(port: int) -> None:
+        transport = LeanTransport(seconds=10.0)
+        for _ in range(times):
+            meanwhile = asyncio.create_task(busy())
+            assert (await transport.send(post(f"https://127.0.0.1:{port}/v3/call"))).body == large
+            await meanwhile
+        await transport.close()
+
+    times = 15
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * 2**20)
+        serving = threading.Thread(target=serve, args=(listening,), daemon=True)
+        serving.start()
+        asyncio.run(run(listening.getsockname()[1]))
+        serving.join(10)
