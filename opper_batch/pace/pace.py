@@ -239,8 +239,8 @@ class Pace:
             seconds,
             limited=learner.measured > 0,
             may_probe=learner.may_probe,
-            # Each who shares has places of its own that grow, and a rate that was stated has its own gap.
-            evenly=learner.rate == inf and not self._shared,
+            evenly=not self._shared,  # each who shares has places of its own that grow
+            stated=learner.rate < inf,
         )
         if learner.rate == inf:
             self._requests.gap = places.gap

@@ -62,24 +62,31 @@ class Places:
             self.gap = _OPENING_SECONDS / self.open
 
     def answered(
-        self, in_flight: int, seconds: float, *, limited: bool, may_probe: bool, evenly: bool
+        self,
+        in_flight: int,
+        seconds: float,
+        *,
+        limited: bool,
+        may_probe: bool,
+        evenly: bool,
+        stated: bool = False,
     ) -> None:
         """A request was let through and answered after so many seconds: with no limit met, more places.
 
         ``evenly``: requests leave with a ``gap`` between them. Asked for while ``open`` is below ``most``, or
-        there is a gap.
+        there is a gap. ``stated``: the gateway says how much it allows, which need not be true.
         """
         if not limited and not self.cap:
-            self._grow(seconds, evenly=evenly)
+            self._grow(seconds, evenly=evenly, leap=not stated)
         elif in_flight >= self.open and may_probe:
             self.open = min(self.most, self.open + _GROWTH)
 
-    def _grow(self, seconds: float, *, evenly: bool) -> None:
+    def _grow(self, seconds: float, *, evenly: bool, leap: bool) -> None:
         """But for what was not asked for: so many times as many as were taken when last all were."""
-        first = not self._round_trip
+        alone = not self.filled and not self._round_trip  # the call that was sent alone is answered
         self._round_trip += (seconds - self._round_trip) / (_ANSWERS if self._round_trip else 1)
         steep = evenly and self.open >= _FIRST and self._round_trip < _SHORT_SECONDS
-        if steep and first and self._round_trip > _NOTHING_SECONDS:
+        if leap and steep and alone and self._round_trip > _NOTHING_SECONDS:
             self.open = max(self.open, min(_FIRST_SHORT, self.most))
         times = _TIMES_SHORT if steep else _TIMES
         if self.open < times * self.filled:
