@@ -133,3 +133,33 @@ def test_what_was_learned_is_a_start_and_no_cage() -> None:
         pace = Pace(learned=Learned(measured=was, share=0.0, places=512, cap=0))
         seen = simulate(pace, Bucket(now, now), lognormal(Random(2)), seconds=300.0)
         assert seen.within(150, 300)[0] >= 0.97 * now * 150
+
+
+def begun(pace: Pace, round_trip: float) -> float:
+    """How many places are open once the call that went alone is answered."""
+    pace.sent(0.0)
+    pace.returned(round_trip, pace.expect(0.0))
+    return pace.places.open
+
+
+@pytest.mark.parametrize(("round_trip", "places"), [(0.01, 16), (0.3, 64), (1.2, 16)])
+def test_places_after_the_call_that_went_alone(round_trip: float, places: int) -> None:
+    assert begun(Pace(), round_trip) == places
+
+
+def test_a_limit_that_is_stated_and_need_not_be_true_opens_none_at_once() -> None:
+    pace = Pace()
+    pace.know(requests=10_000.0)
+    assert begun(pace, 0.3) == 16
+
+
+def test_after_a_pause_it_begins_with_sixteen() -> None:
+    pace = Pace()
+    assert begun(pace, 0.3) == 64
+    under_way = []
+    for _ in range(20):
+        pace.sent(0.5)
+        under_way.append(pace.expect(0.5))
+    pace.pause(0.6, 1.0)
+    pace.returned(0.8, under_way[0])
+    assert pace.places.open == 16
