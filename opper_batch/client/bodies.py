@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 ROOM = 64 * 1024 * 1024
 SMALL = 64 * 1024  # nearly every answer: not counted, not held up
-_READ = 320 * 1024  # what a connection may read at once
+# What a connection may read at once. Of TLS asyncio takes in up to 256 KB, and the begin of one record more,
+# before it hands over what they hold: what has no room then would be lost where the connection ends.
+BUFFER_BYTES = 320 * 1024
 
 
 class Bodies:
@@ -44,7 +46,7 @@ class Bodies:
         first = next(iter(self._large), None)
         if first in self._waiting:
             self._waiting.pop(first)()
-        for _ in range(min(len(self._waiting), self._free // _READ)):
+        for _ in range(min(len(self._waiting), self._free // BUFFER_BYTES)):
             self._waiting.pop(next(iter(self._waiting)))()
 
     def __repr__(self) -> str:

@@ -11,9 +11,6 @@ import httptools
 from opper_batch.client.faults import too_large, too_much_framing
 from opper_batch.client.transport import KEEPALIVE_SECONDS, Request, Response
 
-# What may be read at once. Of TLS asyncio takes in up to 256 KB, and the begin of one record more, before it
-# hands over what they hold: what has no room then would be lost where the connection ends meanwhile.
-BUFFER_BYTES = 320 * 1024
 # What may come besides the body: the head, and what chunks of a few bytes each cost.
 _HEAD_CAP = 1024 * 1024
 _MOST_OVERHEAD = 8

@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from opper_batch.client.connection import BUFFER_BYTES, Connection
+from opper_batch.client.bodies import BUFFER_BYTES
+from opper_batch.client.connection import Connection
 from opper_batch.client.faults import out_of_files, unreachable
 from opper_batch.client.surroundings import trusted
 from opper_batch.client.transport import CONNECT_SECONDS

@@ -54,27 +54,18 @@ async def together(transport: LeanTransport, wire: Wire, count: int) -> None:
     await asyncio.gather(*(transport.send(post(url)) for _ in range(count)))
 
 
-def test_the_name_is_asked_for_once_while_its_address_answers(told: Names) -> None:
-    async def run() -> None:
-        transport = LeanTransport(direct=True, seconds=10.0)
-        async with Wire(echo) as wire:
-            await together(transport, wire, 1)
-            await together(transport, wire, 20)
-            assert (wire.connections, told.asked) == (20, 1)
-            await transport.close()
-
-    asyncio.run(run())
-
-
-def test_after_a_while_the_name_is_asked_for_again(told: Names, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("opper_batch.client.dialer._KNOWN_SECONDS", 0.0)
+@pytest.mark.parametrize(("seconds", "asked"), [(10.0, 1), (0.0, 21)])
+def test_the_name_is_asked_for_once_while_its_address_is_known(
+    told: Names, monkeypatch: pytest.MonkeyPatch, seconds: float, asked: int
+) -> None:
+    monkeypatch.setattr("opper_batch.client.dialer._KNOWN_SECONDS", seconds)
 
     async def run() -> None:
         transport = LeanTransport(direct=True, seconds=10.0)
         async with Wire(echo) as wire:
             await together(transport, wire, 1)
-            await together(transport, wire, 2)
-            assert (wire.connections, told.asked) == (2, 2)
+            await together(transport, wire, 21)
+            assert (wire.connections, told.asked) == (21, asked)
             await transport.close()
 
     asyncio.run(run())
