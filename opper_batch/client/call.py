@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -92,14 +92,21 @@ class Client:
         self._clock = clock
         self._chance = chance
 
-    async def call(self, call: Call, *, reserved: float = 0.0) -> Outcome:
+    def intent(self, call: Call) -> Awaitable[None] | None:
+        """Write down that ``call`` is to leave, early: so it goes to the disk with what ended just now."""
+        return self._journal.intent(call.key) if call.pending is None else None
+
+    async def call(
+        self, call: Call, *, reserved: float = 0.0, intent: Awaitable[None] | None = None
+    ) -> Outcome:
         """The outcome, durable.
 
-        The caller has entered the gate for it and ``reserved`` its money, which is settled here; a pending
-        call needs neither. Raises AccessRefused or RunStopped when no other call would do better, GateClosed
-        when the run stops before this call could be tried again.
+        The caller has entered the gate for it and ``reserved`` its money, which is settled here; ``intent``
+        is waited for before it leaves, and written here if there is none. A pending call needs none of them.
+        Raises AccessRefused or RunStopped when no other call would do better, GateClosed when the run stops
+        before this call could be tried again.
         """
-        tally = Tally(call.key, started=self._clock(), free=call.pending is None)
+        tally = Tally(call.key, started=self._clock(), free=call.pending is None, intent=intent)
         try:
             if call.pending is not None:
                 return await self._resumed(call.pending, call.since, tally)
@@ -168,7 +175,7 @@ class Client:
         if tally.tries:
             await self._admitted_again(tally)
         tally.tries += 1
-        await self._intended(call)
+        await self._intended(call, tally)
         share = self._bodies.share()
         try:
             reply = await self._sent(body, tally, share)
@@ -187,15 +194,16 @@ class Client:
             self.gate.leave()
             raise over_budget(self.budget)
 
-    async def _intended(self, call: Call) -> None:
+    async def _intended(self, call: Call, tally: Tally) -> None:
         """It may leave from now on: its intent is durable, and nothing has shut the gate while that was
         written. Raises GateClosed.
 
         What was in its place before is durable too, since commits keep their order.
         """
         while True:
+            intent, tally.intent = tally.intent or self._journal.intent(call.key), None
             try:
-                await self._journal.intend(call.key)
+                await intent
             except BaseException:
                 self.gate.leave()
                 raise

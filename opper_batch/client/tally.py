@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 from opper_batch.client.bodies import SMALL
 from opper_batch.records import Artifact, Cause, Outcome, Reply, Usage
 
@@ -9,9 +11,12 @@ from opper_batch.records import Artifact, Cause, Outcome, Reply, Usage
 class Tally:
     """Counts for the ledger since its last record, so that the ledger's sums over a call are true."""
 
-    def __init__(self, key: bytes, *, started: float, free: bool = True) -> None:
+    def __init__(
+        self, key: bytes, *, started: float, free: bool = True, intent: Awaitable[None] | None = None
+    ) -> None:
         self.key = key
         self.started = started
+        self.intent = intent  # of its first request, until that was waited for
         self.tries = 0
         self.attempts = 0
         self.used = 0  # of the attempts that a call has: those of an outage that cost nothing are not counted

@@ -13,7 +13,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator
 from typing import Protocol
 
 from opper_batch.budget import over_budget
@@ -274,7 +274,7 @@ class _Flight:
         return reserved
 
     def _begin(self, call: Call, reserved: float) -> asyncio.Task[None]:
-        begun = self._loop.create_task(self._one(call, reserved))
+        begun = self._loop.create_task(self._one(call, reserved, self._client.intent(call)))
         self._begun.add(begun)
         begun.add_done_callback(self._finished)
         return begun
@@ -283,9 +283,9 @@ class _Flight:
         self._begun.discard(begun)
         self._progress.set()
 
-    async def _one(self, call: Call, reserved: float) -> None:
+    async def _one(self, call: Call, reserved: float, intent: Awaitable[None] | None) -> None:
         try:
-            outcome = await self._client.call(call, reserved=reserved)
+            outcome = await self._client.call(call, reserved=reserved, intent=intent)
         except GateClosed:
             if self._late:
                 self._halt(late())

@@ -32,7 +32,7 @@ _Entry = tuple[tuple[_Statement, ...], "asyncio.Future[None]"]
 
 
 class Journal:
-    """The ledger as a client sees it. One for each step; every method returns when its entry is durable.
+    """The ledger as a client sees it. One for each step; what is awaited returns when its entry is durable.
 
     Entries of one turn of the loop are submitted together, and answers a little later with the next entry of
     another kind. A call has one entry under way at a time.
@@ -53,9 +53,9 @@ class Journal:
         self._done: deque[tuple[list[_Entry], Future[int]]] = deque()  # that the loop has not heard of yet
         self._woken = False
 
-    async def intend(self, key: bytes) -> None:
-        """Before a request leaves: from now on it may have been paid."""
-        await self._durable((INTENT, (key, self._run, time.time())))
+    def intent(self, key: bytes) -> asyncio.Future[None]:
+        """Before a request leaves, to be waited for: from then on it may have been paid."""
+        return self._queued((INTENT, (key, self._run, time.time())))
 
     async def pend(self, key: bytes, reply: Reply) -> None:
         """Before the first poll: a 202's operations, so that the call is never posted again."""
@@ -90,19 +90,20 @@ class Journal:
         await self._durable(*statements, within=_TOGETHER_SECONDS)
 
     async def _durable(self, *statements: _Statement, within: float = 0.0) -> None:
-        """Done when committed, which happens even when the one who waits is cancelled.
+        """Done when committed, which happens even when the one who waits is cancelled."""
+        try:
+            await self._queued(*statements, within=within)
+        except asyncio.CancelledError:
+            self._flush(asyncio.get_running_loop())  # the loop may have no time left
+            raise
 
-        It is submitted after this turn of the loop, or ``within`` seconds unless another entry is before.
-        """
+    def _queued(self, *statements: _Statement, within: float = 0.0) -> asyncio.Future[None]:
+        """Submitted after this turn of the loop, or ``within`` seconds unless another entry is before."""
         loop = asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
         self._entries.append((statements, written))
         self._submit_soon(loop, within)
-        try:
-            await written
-        except asyncio.CancelledError:
-            self._flush(loop)  # the loop may have no time left
-            raise
+        return written
 
     def _submit_soon(self, loop: asyncio.AbstractEventLoop, within: float) -> None:
         if self._at_once or (within and self._due):
@@ -206,3 +207,4 @@ def _settle(entries: list[_Entry], error: BaseException | None) -> None:
             written.set_result(None)
         else:
             written.set_exception(error)
+            written.exception()  # looked at, even when whoever was to wait is gone

@@ -11,9 +11,10 @@ _FIRST = 16
 # Where it is next to nothing, it is soon made, and what its answers say of a limit is known to those after.
 _TIMES, _FIRST_SHORT, _TIMES_SHORT, _SHORT_SECONDS = 2, 64, 4, 0.5
 _NOTHING_SECONDS = 0.05
-# Meanwhile requests leave evenly, so many times as fast as all places allow in the long run. Answers come in
-# bursts, and with each its successors would leave at once: most of a burst is refused where it is too much.
-_AHEAD = 1.3
+# Meanwhile requests leave evenly, so many times as fast as all places allow in the long run; where they grow
+# fourfold, all that a round trip opens. Answers come in bursts, and with each its successors would leave at
+# once: most of a burst is refused where it is too much.
+_AHEAD = 1.2
 _ANSWERS = 16  # so many tell the round trip
 # Before any answer has told it, those that the last run found of use are taken over so many seconds: answers
 # to what left all at once would come all at once, again and again.
@@ -92,7 +93,8 @@ class Places:
         if self.open < times * self.filled:
             self.open = min(self.most, self.open + times - 1)
         filling = evenly and self.open > _FIRST and (self.open < self.most or not self.filled)
-        self.gap = self._round_trip / (_AHEAD * self.open) if filling else 0.0
+        soon = max(self.open, min(self.most, times * self.filled)) if steep else self.open
+        self.gap = self._round_trip / (_AHEAD * soon) if filling else 0.0
 
     def allow(self, most: int, *, limited: bool) -> None:
         """From now on at most so many; where a rate limits, all of them if it was all of them before."""

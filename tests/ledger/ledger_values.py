@@ -24,6 +24,10 @@ def failure(number: int, error: str = "answer does not fit", **changes: Any) -> 
     return Outcome(key(number), error, **{"usage": Usage(0.5, 1, 1), "attempts": 3, **changes})
 
 
+async def intend(journal: Journal, call: bytes) -> None:
+    await journal.intent(call)
+
+
 def wait(*writes: Coroutine[Any, Any, None]) -> None:
     """Let all of them happen at once, and come back when all are durable."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from crashing import Disk
-from ledger_values import answer, begun, key, next_run, wait
+from ledger_values import answer, begun, intend, key, next_run, wait
 
 from opper_batch.errors import MachineError
 from opper_batch.ledger import Ledger, View
@@ -87,7 +87,7 @@ def test_what_a_removed_ledger_held_is_written_beside_the_one_that_took_its_plac
     path.write_bytes(b"another")
     wait(journal.record(answer(2)))
     with pytest.raises(MachineError, match="was removed while a run wrote to it"):
-        wait(journal.intend(key(3)))
+        wait(intend(journal, key(3)))
     wait(journal.record(answer(4)))
     ledger.close()
     (saved,) = path.parent.glob("*.saved")
@@ -105,7 +105,7 @@ def test_what_does_not_fit_in_the_room_set_aside_is_saved_when_there_is_more(dis
     threading.Timer(0.5, other.unlink).start()
     wait(journal.record(answer(1, reply=b"x" * 25 * 2**20)))
     with pytest.raises(MachineError, match="disk is full"):
-        wait(journal.intend(key(2)))
+        wait(intend(journal, key(2)))
     wait(journal.record(answer(3)))
     ledger.close()
     with View(state / "x.ledger") as view:

@@ -39,7 +39,7 @@ def test_all_who_wait_are_told(seed: int) -> None:
 
         async def call(number: int) -> None:
             await asyncio.sleep(chance.random() / 5)
-            await written.intend(key(number))
+            await written.intent(key(number))
             await written.record(answer(number))
 
         async with asyncio.timeout(20):
@@ -63,7 +63,7 @@ def test_an_answer_goes_with_the_intent_of_the_request_that_takes_its_place() ->
         answered = asyncio.create_task(written.record(answer(1)))
         await asyncio.sleep(0)
         assert not writes
-        await written.intend(key(2))
+        await written.intent(key(2))
         assert [statements[0][0] is INTENT for statements in writes] == [False, True]
         await answered
         await written.record(answer(2))  # with nobody after it, it goes soon

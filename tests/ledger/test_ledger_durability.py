@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ledger_values import answer, failure, key, wait
+from ledger_values import answer, failure, intend, key, wait
 
 from opper_batch.errors import MachineError
 from opper_batch.ledger import Journal, Ledger, View
@@ -140,10 +140,10 @@ def test_an_answer_is_kept_though_an_intent_beside_it_is_refused_and_nobody_wait
     path.unlink()  # noticed with the next commit: from then on nothing may leave
     wait(journal.record(answer(1)))
     with pytest.raises(MachineError, match="removed"):
-        wait(journal.intend(key(3)))
+        wait(intend(journal, key(3)))
 
     async def given_up() -> None:
-        both = [asyncio.ensure_future(one) for one in (journal.intend(key(4)), journal.record(answer(5)))]
+        both = [asyncio.ensure_future(one) for one in (intend(journal, key(4)), journal.record(answer(5)))]
         await asyncio.sleep(0)
         for one in both:
             one.cancel()

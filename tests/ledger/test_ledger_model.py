@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from ledger_model import Model, read
+from ledger_values import intend
 
 from opper_batch.errors import MachineError
 from opper_batch.ledger import Journal, Ledger, View, lock, rescue
@@ -122,7 +123,7 @@ class Ledgers(RuleBasedStateMachine):
 
     @rule(asked=st.sets(rows, min_size=1))
     def calls_leave(self, asked: set[int]) -> None:
-        self.do(*(self.journal.intend(self.key(row)) for row in asked))
+        self.do(*(intend(self.journal, self.key(row)) for row in asked))
         for row in asked:
             self.model.intend(self.key(row))
 

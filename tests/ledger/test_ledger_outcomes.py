@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ledger_values import answer, failure, key, next_run, wait
+from ledger_values import answer, failure, intend, key, next_run, wait
 
 from opper_batch.ledger import Journal, Known, Ledger, Totals, View
 from opper_batch.records import Artifact, Operation, Outcome, Reply, Usage
@@ -147,8 +147,8 @@ def reply(number: int) -> Reply:
 
 
 def test_a_call_that_left_is_in_doubt_until_its_end_is_known(journal: Journal, view: View) -> None:
-    wait(journal.intend(key(1)), journal.intend(key(2)), journal.intend(key(3)))
-    wait(journal.intend(key(1)))
+    wait(intend(journal, key(1)), intend(journal, key(2)), intend(journal, key(3)))
+    wait(intend(journal, key(1)))
     assert view.in_doubt() == 3
     wait(journal.record(answer(1)), journal.retract(key(2)), journal.record(failure(3)))
     assert view.in_doubt() == 0
@@ -156,13 +156,13 @@ def test_a_call_that_left_is_in_doubt_until_its_end_is_known(journal: Journal, v
 
 
 def test_an_answer_that_is_asked_for_again_leaves_the_call_in_doubt(journal: Journal, view: View) -> None:
-    wait(journal.intend(key(1)))
+    wait(intend(journal, key(1)))
     wait(journal.record(failure(1), final=False))
     assert view.in_doubt() == 1
 
 
 def test_a_202_is_kept_until_its_call_has_ended(journal: Journal, view: View) -> None:
-    wait(journal.intend(key(1)), journal.intend(key(2)))
+    wait(intend(journal, key(1)), intend(journal, key(2)))
     wait(journal.pend(key(1), reply(1)), journal.pend(key(2), reply(2)))
     assert view.pending([key(1), key(2), key(3)]) == {key(1): b"202 of 1", key(2): b"202 of 2"}
     assert (view.in_doubt(), view.pending_calls()) == (0, 2)
@@ -250,10 +250,10 @@ def test_spent_is_what_was_paid_since_a_result_was_published(ledger: Ledger, vie
 
 def test_calls_of_unknown_cost_are_counted_until_a_result_is_published(ledger: Ledger, view: View) -> None:
     journal = next_run(ledger)
-    wait(journal.record(answer(1, usage=Usage(), unpriced=1)), journal.intend(key(2)))
+    wait(journal.record(answer(1, usage=Usage(), unpriced=1)), intend(journal, key(2)))
     assert view.spent() == (0.0, 2)
     journal = next_run(ledger)
-    wait(journal.intend(key(2)))
+    wait(intend(journal, key(2)))
     wait(journal.record(answer(2)))
     assert (view.spent(), view.in_doubt()) == ((0.25, 2), 1), "what a killed run paid stays in doubt"
     ledger.finish(exit_code=0, published=True, rows=2, summary={})

@@ -99,7 +99,7 @@ def test_a_thousand_places_are_taken_within_four_round_trips_of_the_call_that_we
     pace.returned(0.3, pace.expect(0.0))
     seen = simulate(pace, Open(), lambda: 0.3, rows=10_000, start=0.3)
     assert seen.full <= 5.1 * 0.3
-    assert seen.ended <= 10_000 / 2200
+    assert seen.ended <= 10_000 / 2480
 
 
 def test_places_that_are_shared_double_and_no_more() -> None:
