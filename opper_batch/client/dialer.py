@@ -111,14 +111,18 @@ class Dialer:
         return connection
 
     async def _made(self, origin: Origin, host: str, **how: Any) -> Connection:
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: Connection(self._buffer),
-            host,
-            origin.port,
-            ssl=self._trusted() if origin.tls else None,
-            server_hostname=origin.host if origin.tls else None,
-            **how,
-        )
+        try:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: Connection(self._buffer),
+                host,
+                origin.port,
+                ssl=self._trusted() if origin.tls else None,
+                server_hostname=origin.host if origin.tls else None,
+                **how,
+            )
+        except (OSError, asyncio.CancelledError) as error:
+            error.__traceback__ = None  # its frames are in a cycle with all that TLS read by
+            raise
         return connection
 
     def _trusted(self) -> ssl.SSLContext:

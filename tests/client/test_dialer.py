@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+from asyncio.sslproto import SSLProtocol
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -130,3 +132,31 @@ def full(silent: socket.socket) -> Iterator[None]:
             another.setblocking(False)
             another.connect_ex(silent.getsockname())
         yield
+
+
+@pytest.mark.parametrize("hello", [b"220 mail.example\r\n", b""])
+def test_connections_that_fail_leave_nothing_for_the_garbage_collector(hello: bytes) -> None:
+    """Each holds a quarter of a megabyte that TLS reads by, and an outage makes thousands."""
+
+    async def speaks_no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(hello)
+        await reader.read()
+        writer.close()
+
+    async def run() -> None:
+        transport = LeanTransport(direct=True, seconds=0.2)
+        async with await asyncio.start_server(speaks_no_tls, HERE, 0) as there:
+            url = f"https://{HERE}:{there.sockets[0].getsockname()[1]}/v3/call"
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(3):
+                    with pytest.raises(Unreachable):
+                        await transport.send(post(url))
+                await asyncio.sleep(0.05)  # the last one is closed
+                assert [kept for kept in gc.get_objects() if isinstance(kept, SSLProtocol)] == []
+            finally:
+                gc.enable()
+            await transport.close()
+
+    asyncio.run(run())
