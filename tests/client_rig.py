@@ -209,6 +209,8 @@ class Stub:
         seen = Seen(request.method, path, dict(request.headers), await request.body())
         self.seen.append(seen)
         self.watch(seen)
+        if path not in self.answers:
+            return says(404)  # a crash would close the connection without a word
         left = self.answers[path]
         answer = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(answer, Response):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ from opper_batch.client.bodies import Bodies, Share
 from opper_batch.client.exchange import exchange
 from opper_batch.client.gate import Gate, GateClosed
 from opper_batch.client.gateway import Gateway
-from opper_batch.client.tally import Tally
+from opper_batch.client.tally import Intent, Tally
 from opper_batch.client.trace import Trace
 from opper_batch.client.transport import Request, Transport
 from opper_batch.columns import Columns
@@ -92,13 +92,12 @@ class Client:
         self._clock = clock
         self._chance = chance
 
-    def intent(self, call: Call) -> Awaitable[None] | None:
-        """Write down that ``call`` is to leave, early: so it goes to the disk with what ended just now."""
-        return self._journal.intent(call.key) if call.pending is None else None
+    def intent(self, call: Call) -> Intent | None:
+        """Write down, with what ended just now, that ``call`` is to leave; None where that is too early."""
+        at_once = call.pending is None and (self._trace is None or self._trace.begun)
+        return self._journal.intent(call.key) if at_once else None
 
-    async def call(
-        self, call: Call, *, reserved: float = 0.0, intent: Awaitable[None] | None = None
-    ) -> Outcome:
+    async def call(self, call: Call, *, reserved: float = 0.0, intent: Intent | None = None) -> Outcome:
         """The outcome, durable.
 
         The caller has entered the gate for it and ``reserved`` its money, which is settled here; ``intent``
@@ -328,10 +327,8 @@ class Client:
         if isinstance(error, BadOutput) or (isinstance(error, ServerFault) and error.retry_after):
             return 0.0
         absent = isinstance(error, CallError) and error.absent
-        return max(_TELLING if absent else 0.0, self._jittered(_FIRST_BACKOFF, tally.used))
-
-    def _jittered(self, first: float, times: int) -> float:
-        return self._chance() * min(_LONGEST_BACKOFF, first * 2.0 ** min(times, 10))
+        longest = min(_LONGEST_BACKOFF, _FIRST_BACKOFF * 2.0 ** min(tally.used, 10))
+        return max(_TELLING if absent else 0.0, self._chance() * longest)
 
 
 def _error(state: RetryCallState) -> BaseException | None:

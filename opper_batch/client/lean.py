@@ -108,11 +108,16 @@ def _place(text: str) -> _Place:
 
 def _content(request: Request, place: _Place) -> bytes:
     """The request as it goes over the wire."""
-    lines = [f"{request.method} {place.target} HTTP/1.1", f"Host: {place.name}"]
-    lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    if request.body is not None:
-        lines.append(f"Content-Length: {len(request.body)}")
-    head = "\r\n".join(lines)
-    if head.count("\n") != len(lines) - 1 or head.count("\r") != len(lines) - 1:
+    head = _head(request.method, place.target, place.name, tuple(request.headers.items()))
+    if request.body is None:
+        return head + b"\r\n"
+    return b"%bContent-Length: %d\r\n\r\n%b" % (head, len(request.body), request.body)
+
+
+@lru_cache(maxsize=64)  # nearly all requests begin alike
+def _head(method: str, target: str, name: str, headers: tuple[tuple[str, str], ...]) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {name}", *(f"{key}: {value}" for key, value in headers)]
+    head = "".join(f"{line}\r\n" for line in lines)
+    if head.count("\n") != len(lines) or head.count("\r") != len(lines):
         raise ValueError("a header holds a line break")
-    return head.encode("latin-1") + b"\r\n\r\n" + (request.body or b"")
+    return head.encode("latin-1")

@@ -7,12 +7,14 @@ from collections.abc import Awaitable
 from opper_batch.client.bodies import SMALL
 from opper_batch.records import Artifact, Cause, Outcome, Reply, Usage
 
+Intent = Awaitable[None]  # done when it is durable that a request is to leave
+
 
 class Tally:
     """Counts for the ledger since its last record, so that the ledger's sums over a call are true."""
 
     def __init__(
-        self, key: bytes, *, started: float, free: bool = True, intent: Awaitable[None] | None = None
+        self, key: bytes, *, started: float, free: bool = True, intent: Intent | None = None
     ) -> None:
         self.key = key
         self.started = started
