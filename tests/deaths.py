@@ -1,6 +1,6 @@
 """A process that kills itself at a named point: the product's functions are wrapped, and know nothing of it.
 
-``KILLED_AT="opper_batch.ledger.journal:Journal.intend before 3"`` kills it as the third call of that function
+``KILLED_AT="opper_batch.ledger.journal:Journal.intent before 3"`` kills it as the third call of that function
 begins, ``after`` as it returns; a wrapped coroutine returns when it was awaited, a generator's values are
 calls. ``sqlite3:COMMIT`` and ``duckdb:COMMIT`` are the ends of the ledger's and the sink's transactions.
 

@@ -69,7 +69,7 @@ def main() -> NoReturn:
     _open_what_is_closed()
     listen()
     # Rows are many objects and hardly any cycles: by default a fifth of the time goes into looking for some.
-    gc.set_threshold(100_000)
+    gc.set_threshold(250_000)
     try:
         code = commands.main(standalone_mode=False)
     except click.ClickException as error:

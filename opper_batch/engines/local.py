@@ -232,6 +232,7 @@ class _Flight:
             while self._begun:
                 await asyncio.wait(self._begun)
         finally:
+            self._hand_over()  # there is work with them while the connections are closed
             await self._client.close()
 
     async def _next(self) -> Call | None:

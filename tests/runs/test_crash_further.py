@@ -42,7 +42,7 @@ concurrency = {IN_FLIGHT}
 path = "out.parquet"
 """
 POINTS = {
-    "after an intent's commit": "opper_batch.ledger.journal:Journal.intend after {}",
+    "after an intent's commit": "opper_batch.client.call:Client._intended after {}",
     "after a reply, before its commit": "opper_batch.ledger.journal:Journal.record before {}",
     "after a reply's commit": "opper_batch.ledger.journal:Journal.record after {}",
     "in a transaction": "sqlite3:COMMIT before {}",

@@ -12,8 +12,8 @@ from crashing import APPENDED, PARQUET, PARTS, Case, Held, Starter
 from opper_batch.sandbox import Sandbox
 
 CALLING = {
-    "before an intent's commit": "opper_batch.ledger.journal:Journal.intend before 9",
-    "after an intent's commit, before the request": "opper_batch.ledger.journal:Journal.intend after 9",
+    "before an intent's commit": "opper_batch.ledger.journal:Journal.intent before 9",
+    "after an intent's commit, before the request": "opper_batch.client.call:Client._intended after 9",
     "after a reply, before its commit": "opper_batch.ledger.journal:Journal.record before 5",
     "in the transaction": "sqlite3:COMMIT before 8",
     "as the transaction has ended": "sqlite3:COMMIT after 8",
